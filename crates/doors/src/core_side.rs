@@ -1,0 +1,177 @@
+//! A core's half of the door: the core's hub and its ways to the streams.
+//!
+//! Single-threaded and without IO: the core's loop calls [`CoreSide::handle`] for each command from a stream,
+//! [`CoreSide::offer`] for each event, [`CoreSide::tick`] when it said so, and does what comes up. Nothing here waits.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use tokio::sync::oneshot;
+use trunkline_delivery::{Action, Body, EntryId, GroupId, Hub, Location, Slot, StreamId};
+use trunkline_discord::{Event, Gap, Time};
+
+use crate::link::{FromCore, StreamLink, ToCore};
+
+/// What the core's loop has to do for the hub.
+#[derive(Debug)]
+pub enum Up {
+    /// Read this entry from the store and answer with [`CoreSide::loaded`].
+    Load {
+        /// Which entry.
+        entry: EntryId,
+        /// Where it lies.
+        location: Location,
+    },
+    /// A group reached a limit and lost this stretch. For log and metrics.
+    Fell {
+        /// Which group.
+        group: GroupId,
+        /// What it lost.
+        gap: Gap,
+    },
+}
+
+/// One core's hub with the streams of its workers.
+pub struct CoreSide {
+    hub: Hub,
+    streams: HashMap<StreamId, StreamLink>,
+    actions: Vec<Action>,
+    waiting_for_quiet: Vec<oneshot::Sender<()>>,
+    overruns: u64,
+}
+
+impl CoreSide {
+    /// Takes the hub, with its groups declared (shards may be added later through [`CoreSide::with_hub`]).
+    pub fn new(hub: Hub) -> CoreSide {
+        CoreSide { hub, streams: HashMap::new(), actions: Vec::new(), waiting_for_quiet: Vec::new(), overruns: 0 }
+    }
+
+    /// The hub, to look at.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Times a stream had no room though the hub thought it had credit. Always 0 unless there is a bug; such a stream
+    /// is broken off, and its events come again.
+    pub fn overruns(&self) -> u64 {
+        self.overruns
+    }
+
+    /// Streams joined here.
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Calls the hub, then carries out what it asks for.
+    pub fn with_hub<R>(&mut self, now: Time, up: &mut Vec<Up>, call: impl FnOnce(&mut Hub, &mut Vec<Action>) -> R) -> R {
+        let answer = call(&mut self.hub, &mut self.actions);
+        self.carry_out(now, up);
+        answer
+    }
+
+    /// A shard has dispatched an event.
+    pub fn offer(&mut self, slot: Slot, event: Arc<Event>, now: Time, up: &mut Vec<Up>) {
+        self.hub.offer(slot, event, now, &mut self.actions);
+        self.carry_out(now, up);
+    }
+
+    /// A stretch of a shard's events is lost.
+    pub fn gap(&mut self, slot: Slot, gap: Gap, now: Time, up: &mut Vec<Up>) {
+        self.hub.gap(slot, gap, now, &mut self.actions);
+        self.carry_out(now, up);
+    }
+
+    /// The answer to [`Up::Load`]; none when the store could not read it.
+    pub fn loaded(&mut self, entry: EntryId, body: Option<Body>, now: Time, up: &mut Vec<Up>) {
+        self.hub.loaded(entry, body, now, &mut self.actions);
+        self.carry_out(now, up);
+    }
+
+    /// Time passes. Returns when to call again at the latest.
+    pub fn tick(&mut self, now: Time, up: &mut Vec<Up>) -> Option<Time> {
+        let next = self.hub.tick(now, &mut self.actions);
+        self.carry_out(now, up);
+        next
+    }
+
+    /// Does what a stream asks for.
+    pub fn handle(&mut self, command: ToCore, now: Time, up: &mut Vec<Up>) {
+        let out = &mut self.actions;
+        match command {
+            ToCore::Join { group, worker, stream, filter, credit, to } => {
+                // A replaced stream says no good-bye here: the newer one's join was it.
+                self.streams.retain(|_, link| !link.is_closed());
+                // Known before the join: the hub may have events for it at once.
+                self.streams.insert(stream, to);
+                if let Err(error) = self.hub.join(group, worker, stream, filter, credit, now, out)
+                    && let Some(link) = self.streams.remove(&stream)
+                {
+                    // The stream may be gone by now; then nobody is left to be told.
+                    link.send(FromCore::Refused(error)).ok();
+                }
+            }
+            ToCore::Broke(stream) => {
+                self.streams.remove(&stream);
+                self.hub.broke(stream, now, out);
+            }
+            ToCore::Leave(stream) => {
+                self.streams.remove(&stream);
+                self.hub.leave(stream, now, out);
+            }
+            ToCore::Drain(stream) => self.hub.drain(stream, now, out),
+            ToCore::Acked { stream, entries } => self.hub.acked(stream, &entries, now, out),
+            ToCore::Lend { stream, credit } => self.hub.lend(stream, credit, now, out),
+            ToCore::Quiesce(done) => {
+                self.waiting_for_quiet.push(done);
+                self.hub.quiesce(now, out);
+            }
+        }
+        self.carry_out(now, up);
+    }
+
+    fn carry_out(&mut self, now: Time, up: &mut Vec<Up>) {
+        // A stream that overruns is broken off, which may lead to further actions: hence the loop.
+        while !self.actions.is_empty() {
+            let mut broken = Vec::new();
+            for action in self.actions.drain(..) {
+                match action {
+                    Action::Send { stream, entry, body, redelivered } => {
+                        let Some(link) = self.streams.get(&stream) else { continue };
+                        if link.send(FromCore::Body { entry, body, redelivered }).is_err() {
+                            // Gone: its own task tells us so in a moment. Full: see `overruns`.
+                            if !link.is_closed() {
+                                self.overruns += 1;
+                                broken.push(stream);
+                            }
+                        }
+                    }
+                    Action::AskAck { stream, why } => {
+                        if let Some(link) = self.streams.get(&stream) {
+                            // A lost question is asked again by the stream itself within a second.
+                            link.send(FromCore::AskAck(why)).ok();
+                        }
+                    }
+                    Action::Drained { stream } => {
+                        if let Some(link) = self.streams.get(&stream) {
+                            link.send(FromCore::Drained).ok();
+                        }
+                    }
+                    Action::Load { entry, location } => up.push(Up::Load { entry, location }),
+                    Action::Fell { group, gap } => up.push(Up::Fell { group, gap }),
+                    Action::Quiet => {
+                        for done in self.waiting_for_quiet.drain(..) {
+                            // Whoever asked may have stopped waiting.
+                            done.send(()).ok();
+                        }
+                    }
+                }
+            }
+            for stream in broken {
+                if let Some(link) = self.streams.remove(&stream) {
+                    link.break_off();
+                }
+                self.hub.broke(stream, now, &mut self.actions);
+            }
+        }
+    }
+}

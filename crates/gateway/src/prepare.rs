@@ -1,0 +1,165 @@
+//! The start of one bot: what has to be known before its first shard connects.
+//!
+//! Asks Discord who the bot is, what its application may see, and where its gateway is, each once for all of its shards.
+//! What may pass by itself is tried again for as long as it takes, with one log line per change; what a person has to put
+//! right ends it with an error, before an identify is spent.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use trunkline_discord::{Dice, Intents};
+
+use crate::api::{ApiError, BotApi};
+use crate::budget::SessionStartLimit;
+use crate::plan::{PlanError, ShardPlan, ShardsWanted, plan};
+
+const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// What the configuration says of a bot.
+#[derive(Debug, Clone, Default)]
+pub struct BotWish {
+    /// What the log calls the bot until Discord has said its name, such as `bots[0]`.
+    pub label: String,
+    /// As the user wrote them; `None` for all that the application's flags allow.
+    pub intents: Option<Intents>,
+    /// Which shards run here.
+    pub shards: ShardsWanted,
+}
+
+/// A bot that may start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreparedBot {
+    /// The bot's user id.
+    pub bot_id: u64,
+    /// Its application's id.
+    pub application_id: u64,
+    /// Its name, for people.
+    pub name: String,
+    /// What its shards identify with.
+    pub intents: Intents,
+    /// Which shards run here.
+    pub plan: ShardPlan,
+    /// Where they connect, without a query.
+    pub gateway_url: String,
+    /// The identify budget at the start.
+    pub limit: SessionStartLimit,
+}
+
+/// Why a bot cannot start until a person does something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PrepareError {
+    /// Discord refuses the bot, or is none.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// Written intents are switched off in the portal.
+    #[error(
+        "intents {intents} are configured for {name}, but off in the Developer Portal: switch on {} at \
+         https://discord.com/developers/applications/{application_id}/bot, or take them out of the bot's intents; no \
+         identify was spent",
+        switches.join(" and ")
+    )]
+    IntentsOff {
+        /// The bot's name.
+        name: String,
+        /// Its application, for the portal's address.
+        application_id: u64,
+        /// Those that are off.
+        intents: Intents,
+        /// The switches by name.
+        switches: Vec<&'static str>,
+    },
+    /// The shards make no sense.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+}
+
+/// Prepares one bot, for as long as it takes.
+///
+/// # Errors
+/// [`PrepareError`] for what does not pass by itself.
+pub async fn prepare_bot(api: &BotApi, wish: &BotWish, dice: &mut Dice) -> Result<PreparedBot, PrepareError> {
+    let label = wish.label.as_str();
+    let me = keep_trying(label, dice, || api.me()).await?;
+    let application = keep_trying(label, dice, || api.application()).await?;
+    let intents = settle_intents(wish.intents, application.flags, &me.username, application.id)?;
+    let gateway = keep_trying(label, dice, || api.gateway_bot()).await?;
+    let limit = gateway.session_start_limit;
+    let plan = plan(wish.shards, gateway.shards, limit.max_concurrency)?;
+    for warning in &plan.warnings {
+        tracing::warn!(bot = me.id, "{}: {warning}", me.username);
+    }
+    tracing::info!(
+        bot = me.id,
+        "{}: {} of {} shards run here; {} of {} identifies are left of the day, {} at a time",
+        me.username,
+        plan.indices.len(),
+        plan.count,
+        limit.remaining,
+        limit.total,
+        limit.max_concurrency,
+    );
+    Ok(PreparedBot { bot_id: me.id, application_id: application.id, name: me.username, intents, plan, gateway_url: gateway.url, limit })
+}
+
+/// Written intents are held to; left out, they are what the portal's switches allow, with a warning for each that is off.
+fn settle_intents(written: Option<Intents>, application_flags: u64, name: &str, application_id: u64) -> Result<Intents, PrepareError> {
+    let allowed = Intents::allowed_by_flags(application_flags);
+    let Some(written) = written else {
+        for intent in Intents::PRIVILEGED.without(allowed).each() {
+            tracing::warn!(
+                application = application_id,
+                "{name}: \"{}\" is off in the Developer Portal, so {intent} is left out; switch it on at \
+                 https://discord.com/developers/applications/{application_id}/bot to receive it",
+                intent.switch_name()
+            );
+        }
+        return Ok(allowed);
+    };
+    let off = written.intersection(Intents::PRIVILEGED).without(allowed);
+    if off.is_empty() {
+        return Ok(written);
+    }
+    Err(PrepareError::IntentsOff {
+        name: name.to_owned(),
+        application_id,
+        intents: off,
+        switches: off.each().map(Intents::switch_name).collect(),
+    })
+}
+
+/// Calls until there is an answer or an error that does not pass. One line when trouble begins, when it changes its kind,
+/// and when it is over.
+async fn keep_trying<T, F: Future<Output = Result<T, ApiError>>>(
+    label: &str,
+    dice: &mut Dice,
+    mut call: impl FnMut() -> F,
+) -> Result<T, ApiError> {
+    let began = Instant::now();
+    let mut backoff = BACKOFF_FIRST;
+    let mut told: Option<String> = None;
+    loop {
+        let error = match call().await {
+            Ok(answer) => {
+                if told.is_some() {
+                    tracing::info!(bot = label, "Discord answers again after {} s", began.elapsed().as_secs());
+                }
+                return Ok(answer);
+            }
+            Err(error) => error,
+        };
+        let Some(at_least) = error.passes() else {
+            return Err(error);
+        };
+        let line = error.to_string();
+        if told.as_ref() != Some(&line) {
+            tracing::warn!(bot = label, "{line}; trying again until it answers");
+            told = Some(line);
+        }
+        // Up to half of it is left to chance, so that many processes do not come back at one moment.
+        let jittered = backoff.mul_f64(1.0 - dice.unit() / 2.0);
+        tokio::time::sleep(jittered.max(at_least)).await;
+        backoff = (backoff * 2).min(BACKOFF_MAX);
+    }
+}

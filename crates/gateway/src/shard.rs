@@ -1,0 +1,528 @@
+//! The driver of one shard: reads its socket, feeds its session, and does what the session says.
+//!
+//! It decides nothing of the protocol, and never waits for whoever takes the events: the socket is read whatever happens
+//! behind it. It runs on its core's single-threaded runtime, beside the other shards of the core, and lets them run after
+//! each batch of frames.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep};
+use tokio_websockets::Message;
+use trunkline_discord::{Compression, Dice, Encoding, Envelope, EnvelopeError, Op, ShardId, Time};
+use trunkline_session::{Action, Input, ResumePoint, Session, StopReason, Timer};
+
+use crate::clock::Clock;
+use crate::events::{Dispatched, Ready, ShardControl, ShardEnd, ShardEvents};
+use crate::identify::{Grant, IdentifyClient, QueueGone};
+use crate::inflate::InflateLimits;
+use crate::net::{ConnectError, Net, Socket};
+use crate::socket::Connection;
+use crate::stats::{ShardStats, add};
+use crate::telling::Telling;
+
+/// After so many frames, or after this time, other shards of the core run.
+const BATCH_FRAMES: u32 = 64;
+const BATCH_TIME: Duration = Duration::from_millis(1);
+/// Slept when no timer is armed: a control message or the socket wakes the driver then.
+const FAR: Duration = Duration::from_secs(3600);
+
+/// What a driver is made of.
+#[derive(Debug, Clone)]
+pub struct ShardConfig {
+    /// Which shard of which bot.
+    pub shard: ShardId,
+    /// Its session's settings.
+    pub session: trunkline_session::Config,
+    /// The last number that any session of this shard had; 0 for none.
+    pub ordinal: u64,
+    /// Bounds of decompression.
+    pub inflate: InflateLimits,
+    /// Bounds of decoding.
+    pub decode: trunkline_etf::Limits,
+    /// The seed of its dice.
+    pub seed: u64,
+}
+
+impl ShardConfig {
+    /// A shard with default bounds.
+    #[must_use]
+    pub fn new(shard: ShardId, session: trunkline_session::Config, seed: u64) -> Self {
+        Self { shard, session, ordinal: 0, inflate: InflateLimits::default(), decode: trunkline_etf::Limits::GATEWAY, seed }
+    }
+}
+
+/// What a driver works with; the same for all shards of a bot, but for the counters.
+#[derive(Debug, Clone)]
+pub struct ShardTools {
+    /// The way to the network.
+    pub net: Net,
+    /// The process's clock.
+    pub clock: Clock,
+    /// The bot's identify queue.
+    pub identify: IdentifyClient,
+    /// This shard's counters.
+    pub stats: Arc<ShardStats>,
+}
+
+/// Runs one shard until it is told to stop or Discord refuses it for good.
+///
+/// With a resume point the session is resumed there, else identified. Dropping the future drops the connection without a
+/// close, which leaves the session alive at Discord for a few minutes. When the sender of `control` is dropped the shard
+/// stops.
+pub async fn run_shard<H: ShardEvents>(
+    config: ShardConfig,
+    resume: Option<ResumePoint>,
+    tools: ShardTools,
+    control: mpsc::Receiver<ShardControl>,
+    handler: &mut H,
+) -> ShardEnd {
+    let mut driver = Driver::new(config, resume, tools, control, handler);
+    driver.step(Input::Start, None);
+    driver.settle();
+    loop {
+        if let Some(reason) = driver.stopped {
+            return driver.end(reason).await;
+        }
+        let happened = driver.wait().await;
+        let more = driver.take(happened).await;
+        driver.settle();
+        if more {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// What a driver waits for.
+enum Happened {
+    Control(Option<ShardControl>),
+    Granted(Result<Grant, QueueGone>),
+    Opened(Result<Socket, ConnectError>),
+    Due,
+    Message(Option<Result<Message, tokio_websockets::Error>>),
+}
+
+type Waiting<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
+
+struct Driver<'h, H> {
+    session: Session,
+    handler: &'h mut H,
+    tools: ShardTools,
+    telling: Telling,
+    inflate: InflateLimits,
+    decode: trunkline_etf::Limits,
+    shard: ShardId,
+    dice: Dice,
+    control: mpsc::Receiver<ShardControl>,
+    control_open: bool,
+    connection: Option<Connection>,
+    opening: Waiting<Result<Socket, ConnectError>>,
+    opening_as: (Encoding, Compression),
+    asking: Waiting<Result<Grant, QueueGone>>,
+    grant: Option<Grant>,
+    timers: [Option<Time>; Timer::ALL.len()],
+    sleep: Pin<Box<Sleep>>,
+    room: bool,
+    /// The session wants the connection closed with this code.
+    hang_up: Option<u16>,
+    /// The last connection on its way out.
+    closing: Option<tokio::task::JoinHandle<()>>,
+    stopped: Option<StopReason>,
+    todo: Vec<Action>,
+    outgoing: Vec<(Op, Vec<u8>)>,
+}
+
+impl<'h, H: ShardEvents> Driver<'h, H> {
+    fn new(
+        config: ShardConfig,
+        resume: Option<ResumePoint>,
+        tools: ShardTools,
+        control: mpsc::Receiver<ShardControl>,
+        handler: &'h mut H,
+    ) -> Self {
+        let (encoding, compression) = (config.session.encoding, config.session.compression);
+        let (session, notice) = Session::new(config.session, resume, config.ordinal);
+        let telling = Telling::new(config.shard, Arc::clone(&tools.stats));
+        if let Some(notice) = notice {
+            telling.notice(notice);
+        }
+        Self {
+            session,
+            handler,
+            tools,
+            telling,
+            inflate: config.inflate,
+            decode: config.decode,
+            shard: config.shard,
+            dice: Dice::new(config.seed),
+            control,
+            control_open: true,
+            connection: None,
+            opening: None,
+            opening_as: (encoding, compression),
+            asking: None,
+            grant: None,
+            timers: [None; Timer::ALL.len()],
+            sleep: Box::pin(tokio::time::sleep(FAR)),
+            room: true,
+            hang_up: None,
+            closing: None,
+            stopped: None,
+            todo: Vec::new(),
+            outgoing: Vec::new(),
+        }
+    }
+
+    async fn wait(&mut self) -> Happened {
+        let earliest = self.timers.iter().flatten().min();
+        let deadline = earliest.map_or_else(|| Instant::now() + FAR, |time| self.tools.clock.instant(*time));
+        if self.sleep.deadline() != deadline {
+            self.sleep.as_mut().reset(deadline);
+        }
+        let connection = &mut self.connection;
+        tokio::select! {
+            biased;
+            control = self.control.recv(), if self.control_open => Happened::Control(control),
+            granted = ready(&mut self.asking), if self.asking.is_some() => Happened::Granted(granted),
+            opened = ready(&mut self.opening), if self.opening.is_some() => Happened::Opened(opened),
+            () = self.sleep.as_mut() => Happened::Due,
+            message = std::future::poll_fn(|cx| match connection {
+                Some(connection) => connection.poll(cx),
+                None => Poll::Pending,
+            }) => Happened::Message(message),
+        }
+    }
+
+    /// Answers whether there is perhaps more to read at once.
+    async fn take(&mut self, happened: Happened) -> bool {
+        match happened {
+            Happened::Control(control) => self.controlled(control),
+            Happened::Granted(Ok(grant)) => {
+                self.asking = None;
+                self.grant = Some(grant);
+                self.step(Input::IdentifyGranted, None);
+                // What was not used by now goes back to the queue.
+                self.grant = None;
+            }
+            // The process is stopping: nothing will be granted any more.
+            Happened::Granted(Err(QueueGone)) => self.asking = None,
+            Happened::Opened(opened) => self.opened(opened),
+            Happened::Due => self.fire(),
+            Happened::Message(message) => return self.read(message).await,
+        }
+        false
+    }
+
+    fn controlled(&mut self, control: Option<ShardControl>) {
+        let input = match control {
+            Some(ShardControl::Checkpointed { session, s }) => Input::Checkpointed { s, session },
+            Some(ShardControl::Command { op, payload }) => Input::Command { op, payload },
+            Some(ShardControl::Room(room)) => {
+                self.room = room;
+                Input::Room(room)
+            }
+            Some(ShardControl::Restart { fresh }) => Input::Restart { fresh },
+            Some(ShardControl::Stop) => Input::Stop,
+            Some(ShardControl::End) => Input::End,
+            None => {
+                self.control_open = false;
+                Input::Stop
+            }
+        };
+        self.step(input, None);
+    }
+
+    fn opened(&mut self, opened: Result<Socket, ConnectError>) {
+        self.opening = None;
+        // What was meant for the connection before this one is not meant for it.
+        self.hang_up = None;
+        self.outgoing.clear();
+        let (encoding, compression) = self.opening_as;
+        let connection = match opened {
+            Ok(socket) => Connection::new(socket, encoding, compression, self.inflate).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match connection {
+            Ok(connection) => {
+                self.telling.opened();
+                self.connection = Some(connection);
+                self.step(Input::Opened, None);
+            }
+            Err(why) => {
+                self.telling.not_opened(&why);
+                self.step(Input::OpenFailed, None);
+            }
+        }
+    }
+
+    fn fire(&mut self) {
+        // A large message on a slow link is a sign of life long before it is whole.
+        if self.connection.as_mut().is_some_and(Connection::heard) {
+            self.step(Input::Bytes, None);
+        }
+        let now = self.tools.clock.now();
+        let due = Timer::ALL.into_iter().filter_map(|timer| Some((self.timers[timer as usize]?, timer)));
+        if let Some((_, timer)) = due.filter(|(at, _)| *at <= now).min_by_key(|(at, _)| *at) {
+            self.timers[timer as usize] = None;
+            self.step(Input::Fired(timer), None);
+        }
+    }
+
+    /// Takes a message and those that are there already behind it, up to a batch.
+    async fn read(&mut self, first: Option<Result<Message, tokio_websockets::Error>>) -> bool {
+        let began = Instant::now();
+        let mut message = first;
+        let mut frames = 0;
+        while let Some(mut connection) = self.connection.take() {
+            let closed = match message {
+                Some(Ok(message)) if message.is_close() => {
+                    let code = message.as_close().map(|(code, _)| u16::from(code));
+                    // 1005 stands for a close frame without a code.
+                    Some(Input::Closed(code.filter(|code| *code != 1005)))
+                }
+                Some(Ok(message)) => {
+                    self.message(&mut connection, &message);
+                    None
+                }
+                Some(Err(tokio_websockets::Error::Io(error))) => {
+                    self.telling.lost(&error.to_string());
+                    Some(Input::Closed(None))
+                }
+                Some(Err(error)) => {
+                    self.telling.bad_frame(&error.to_string());
+                    Some(Input::BadFrame)
+                }
+                None => Some(Input::Closed(None)),
+            };
+            if let Some(input) = closed {
+                // The connection is dropped as it is: the library would answer a close frame with the same code, and
+                // 1000 or 1001 from us would end the session.
+                drop(connection);
+                self.step(input, None);
+                return false;
+            }
+            if !self.keep(connection) {
+                return false;
+            }
+            frames += 1;
+            if frames >= BATCH_FRAMES || began.elapsed() >= BATCH_TIME {
+                return true;
+            }
+            let connection = &mut self.connection;
+            let polled = std::future::poll_fn(|cx| {
+                Poll::Ready(match connection {
+                    Some(connection) => connection.poll(cx),
+                    None => Poll::Pending,
+                })
+            });
+            match polled.await {
+                Poll::Ready(next) => message = next,
+                Poll::Pending => return false,
+            }
+        }
+        false
+    }
+
+    /// Puts a connection back after its message was handled, unless the session has done with it.
+    fn keep(&mut self, mut connection: Connection) -> bool {
+        for (op, bytes) in self.outgoing.drain(..) {
+            connection.send(op, bytes);
+        }
+        match self.hang_up.take() {
+            Some(code) => {
+                self.closing = Some(tokio::spawn(connection.close(code)));
+                false
+            }
+            None => {
+                self.connection = Some(connection);
+                true
+            }
+        }
+    }
+
+    fn message(&mut self, connection: &mut Connection, message: &Message) {
+        if !(message.is_binary() || message.is_text()) {
+            self.step(Input::Bytes, None);
+            return;
+        }
+        let payload = message.as_payload();
+        let stats = Arc::clone(&self.tools.stats);
+        add(&stats.bytes_compressed, payload.len() as u64);
+        let encoding = connection.encoding;
+        match connection.inflater.push(payload) {
+            Ok(Some(plain)) => {
+                add(&stats.frames, 1);
+                add(&stats.bytes_plain, plain.len() as u64);
+                self.frame(encoding, plain);
+            }
+            Ok(None) => self.step(Input::Bytes, None),
+            Err(error) => {
+                self.telling.bad_frame(&error.to_string());
+                self.step(Input::BadFrame, None);
+            }
+        }
+    }
+
+    fn frame(&mut self, encoding: Encoding, plain: &[u8]) {
+        let decoded = match Envelope::decode(encoding, plain, &self.decode) {
+            Err(EnvelopeError::Compressed) => {
+                // A peer may send any frame as a compressed term; Discord is not known to.
+                let inflated = trunkline_etf::inflate(plain, &self.decode).map_err(EnvelopeError::Term);
+                match inflated.and_then(|inflated| inflated.ok_or(EnvelopeError::Compressed)) {
+                    Ok(inflated) => {
+                        match Envelope::decode(encoding, &inflated, &self.decode) {
+                            Ok(envelope) => self.envelope(encoding, &envelope),
+                            Err(error) => self.undecodable(&error),
+                        }
+                        return;
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            decoded => decoded,
+        };
+        match decoded {
+            Ok(envelope) => self.envelope(encoding, &envelope),
+            Err(error) => self.undecodable(&error),
+        }
+    }
+
+    fn undecodable(&mut self, error: &EnvelopeError) {
+        self.telling.bad_frame(&error.to_string());
+        self.step(Input::BadFrame, None);
+    }
+
+    fn envelope(&mut self, encoding: Encoding, envelope: &Envelope<'_>) {
+        self.step(Input::Frame(envelope.clone()), Some((encoding, envelope)));
+    }
+
+    /// One input, and everything that follows from it. `frame` is the one that the input is about.
+    fn step(&mut self, input: Input<'_>, frame: Option<(Encoding, &Envelope<'_>)>) {
+        let now = self.tools.clock.now();
+        let mut todo = std::mem::take(&mut self.todo);
+        self.session.step(input, now, &mut self.dice, &mut todo);
+        for action in todo.drain(..) {
+            self.act(action, now, frame);
+        }
+        self.todo = todo;
+        if frame.is_none()
+            && let Some(connection) = self.connection.take()
+        {
+            self.keep(connection);
+        }
+    }
+
+    fn act(&mut self, action: Action, now: Time, frame: Option<(Encoding, &Envelope<'_>)>) {
+        match action {
+            Action::Deliver { s } => self.deliver(s, now, frame),
+            Action::Duplicate { s } => {
+                add(&self.tools.stats.duplicates, 1);
+                self.handler.duplicate(s);
+            }
+            Action::Arm(timer, at) => self.timers[timer as usize] = Some(at),
+            Action::Disarm(timer) => self.timers[timer as usize] = None,
+            Action::Send { op, bytes } => {
+                if op == Op::Identify
+                    && let Some(grant) = self.grant.take()
+                {
+                    grant.used();
+                }
+                self.outgoing.push((op, bytes));
+            }
+            Action::Open { url, encoding, compression } => {
+                self.opening_as = (encoding, compression);
+                let net = self.tools.net.clone();
+                self.opening = Some(Box::pin(async move { net.connect(&url).await }));
+            }
+            Action::AskToIdentify => {
+                self.asking = Some(Box::pin(self.tools.identify.ask(self.shard.index)));
+            }
+            Action::ForgetIdentify => {
+                self.asking = None;
+                self.grant = None;
+            }
+            Action::Close(code) => {
+                self.opening = None;
+                self.outgoing.clear();
+                self.hang_up = Some(code);
+            }
+            Action::Ready { session, bot_id, application_id, guilds } => {
+                self.telling.ready(session, guilds.len());
+                self.handler.ready(Ready { session, bot_id, application_id, guilds: &guilds });
+            }
+            Action::Resumed { session, replayed } => {
+                self.telling.resumed(session, replayed);
+                self.handler.resumed(session, replayed);
+            }
+            Action::SessionLost { cause, session, last_s } => {
+                self.telling.session_lost(cause, session, last_s);
+                self.handler.session_lost(cause, session, last_s);
+            }
+            Action::Gap { session, first_s, last_s } => {
+                self.telling.gap(session, first_s, last_s);
+                self.handler.gap(session, first_s, last_s);
+            }
+            Action::Report(report) => {
+                self.telling.report(&report);
+                self.handler.report(&report);
+            }
+            Action::Stopped(reason) => {
+                self.telling.stopped(reason);
+                self.stopped = Some(reason);
+            }
+        }
+    }
+
+    fn deliver(&mut self, s: u64, now: Time, frame: Option<(Encoding, &Envelope<'_>)>) {
+        let (Some((encoding, envelope)), Some(point)) = (frame, self.session.resume_point()) else {
+            debug_assert!(false, "a dispatch is delivered out of a frame, inside a session");
+            return;
+        };
+        add(&self.tools.stats.events, 1);
+        self.handler.dispatch(Dispatched {
+            envelope,
+            encoding,
+            session: point.session,
+            s,
+            received_at: now,
+            received_unix_us: self.tools.clock.unix_us(),
+        });
+    }
+
+    /// After everything that was there: tells where the session stands, and hears whether the log has room.
+    fn settle(&mut self) {
+        self.handler.settled(self.session.resume_point());
+        let stats = &self.tools.stats;
+        stats.set_phase(self.session.state().phase);
+        let memory = self.connection.as_ref().map_or(0, |connection| connection.inflater.memory_bytes());
+        stats.inflate_memory_bytes.store(memory as u64, std::sync::atomic::Ordering::Relaxed);
+        let room = self.handler.room();
+        if room != self.room {
+            self.room = room;
+            self.step(Input::Room(room), None);
+        }
+    }
+
+    async fn end(mut self, reason: StopReason) -> ShardEnd {
+        self.opening = None;
+        self.asking = None;
+        // What the close of the last step has spawned may be cut off when the runtime ends right after this.
+        if let Some(closing) = self.closing.take()
+            && let Err(error) = closing.await
+        {
+            tracing::debug!(%error, "a connection was not closed in order");
+        }
+        ShardEnd { shard: self.shard, reason, point: self.session.resume_point().cloned() }
+    }
+}
+
+async fn ready<T>(waiting: &mut Waiting<T>) -> T {
+    match waiting {
+        Some(future) => future.as_mut().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,132 @@
+//! What a shard's driver says: log lines with bot and shard, in plain words, and the counters beside them.
+//!
+//! Never a payload, never a token. A trouble that goes on is said when it begins and when it changes.
+
+use std::sync::Arc;
+
+use trunkline_discord::ShardId;
+use trunkline_session::{LostCause, Notice, Report, StopReason};
+
+use crate::stats::{ShardStats, add};
+
+pub(crate) struct Telling {
+    shard: ShardId,
+    /// `index/count`, as people say it.
+    name: String,
+    stats: Arc<ShardStats>,
+    /// The trouble with opening a connection that was said last.
+    trouble: Option<String>,
+}
+
+macro_rules! say {
+    ($self:expr, $level:ident, $($message:tt)*) => {
+        tracing::$level!(bot = $self.shard.bot, shard = $self.name.as_str(), $($message)*)
+    };
+}
+
+impl Telling {
+    pub(crate) fn new(shard: ShardId, stats: Arc<ShardStats>) -> Self {
+        Self { shard, name: format!("{}/{}", shard.index, shard.count), stats, trouble: None }
+    }
+
+    pub(crate) fn notice(&self, notice: Notice) {
+        say!(self, warn, "{notice}");
+    }
+
+    pub(crate) fn opened(&mut self) {
+        if self.trouble.take().is_some() {
+            say!(self, info, "the gateway can be reached again");
+        }
+    }
+
+    pub(crate) fn not_opened(&mut self, why: &str) {
+        if self.trouble.as_deref() != Some(why) {
+            say!(self, warn, "{why}; trying again until it can be reached");
+            self.trouble = Some(why.to_owned());
+        }
+    }
+
+    pub(crate) fn lost(&self, why: &str) {
+        say!(self, debug, "the connection broke: {why}");
+    }
+
+    pub(crate) fn bad_frame(&self, why: &str) {
+        add(&self.stats.bad_frames, 1);
+        say!(self, warn, "a message from Discord cannot be read: {why}");
+    }
+
+    pub(crate) fn ready(&self, session: u64, guilds: usize) {
+        say!(self, info, session, guilds, "ready with a new session");
+    }
+
+    pub(crate) fn resumed(&self, session: u64, replayed: u64) {
+        add(&self.stats.resumed, 1);
+        add(&self.stats.replayed, replayed);
+        say!(self, info, session, replayed, "session resumed, nothing missing");
+    }
+
+    pub(crate) fn session_lost(&self, cause: LostCause, session: u64, last_s: u64) {
+        self.stats.lost(cause);
+        say!(self, warn, session, last_s, "session lost: {cause}; what Discord emits until the next one is a gap");
+    }
+
+    pub(crate) fn gap(&self, session: u64, first_s: u64, last_s: u64) {
+        add(&self.stats.gaps, 1);
+        add(&self.stats.gap_events, last_s.saturating_sub(first_s).saturating_add(1));
+        say!(self, warn, session, first_s, last_s, "the sequence jumped: these events never came");
+    }
+
+    pub(crate) fn stopped(&self, reason: StopReason) {
+        match reason {
+            StopReason::Fatal(_) => say!(self, error, "{reason}"),
+            StopReason::Asked | StopReason::Ended => say!(self, info, "{reason}"),
+        }
+    }
+
+    pub(crate) fn report(&self, report: &Report) {
+        let stats = &self.stats;
+        match report {
+            Report::Reconnecting { cause, resume, after, attempt } => {
+                stats.reconnecting(*cause);
+                let how = if *resume { "resuming" } else { "identifying anew" };
+                let after_ms = after.as_millis();
+                // The first attempt is news; those after it only when the cause is not the one already said.
+                if *attempt == 0 || self.trouble.is_none() {
+                    say!(self, info, after_ms, attempt, "{cause}; {how}");
+                } else {
+                    say!(self, debug, after_ms, attempt, "{cause}; {how}");
+                }
+            }
+            Report::IdentifySent => {
+                add(&stats.identifies, 1);
+                say!(self, info, "identify sent");
+            }
+            Report::ResumeSent { s } => {
+                add(&stats.resumes_sent, 1);
+                say!(self, debug, s, "resume sent");
+            }
+            Report::Acked(rtt) => stats.acked(*rtt),
+            Report::NoRoom => {
+                say!(self, warn, "the event log has no room for the replay; whoever lags behind loses its place");
+            }
+            Report::GrantUnused => say!(self, debug, "a grant to identify was given back"),
+            Report::UnknownOp(op) => say!(self, debug, op, "a frame with an unknown op was ignored"),
+            Report::Unexpected { op, why } => say!(self, warn, "a frame out of place was ignored ({}): {why}", op.name()),
+            Report::BeatHeldBack => {
+                say!(self, warn, "a heartbeat was held back: the connection has sent its 120 frames of this minute");
+            }
+            Report::PresenceLeftOut(why) => {
+                say!(self, error, "the configured presence was left out: {why}; correct the bot's presence");
+            }
+            Report::NoResumeUrl => say!(self, debug, "READY had no resume address; the main one is used"),
+            Report::CommandRefused { op, why } => {
+                add(&stats.commands_refused, 1);
+                say!(self, warn, "a command was refused ({}): {why}", op.name());
+            }
+            Report::CommandsDropped { count } => {
+                add(&stats.commands_refused, *count as u64);
+                say!(self, warn, count, "waiting commands were dropped with their session");
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Changes to the key-value rows, in the form in which the journal keeps them.
+//!
+//! A batch is a run of operations: a tag byte, then length-prefixed key and (for a put) value, little-endian. Reading
+//! trusts nothing: a batch that does not parse is damage, and is answered with `None`.
+
+use crate::frame;
+use crate::journal::PREFIX_BYTES;
+
+/// One change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation<'a> {
+    Put {
+        key: &'a [u8],
+        value: &'a [u8],
+    },
+    Delete {
+        key: &'a [u8],
+    },
+    /// All rows whose keys start with the prefix.
+    Clear {
+        prefix: &'a [u8],
+    },
+}
+
+/// Bytes before the operations.
+const HEAD_BYTES: usize = frame::HEADER_BYTES + PREFIX_BYTES;
+
+const PUT: u8 = 1;
+const DELETE: u8 = 2;
+const CLEAR: u8 = 3;
+
+/// Operations, with room before them for the frame's header, so that a frame is one buffer and one write.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) buffer: Vec<u8>,
+}
+
+impl Batch {
+    pub(crate) fn new() -> Batch {
+        Batch { buffer: vec![0; HEAD_BYTES] }
+    }
+
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.buffer.push(PUT);
+        self.run(key);
+        self.run(value);
+    }
+
+    pub(crate) fn delete(&mut self, key: &[u8]) {
+        self.buffer.push(DELETE);
+        self.run(key);
+    }
+
+    pub(crate) fn clear(&mut self, prefix: &[u8]) {
+        self.buffer.push(CLEAR);
+        self.run(prefix);
+    }
+
+    pub(crate) fn operations(&self) -> Operations<'_> {
+        Operations { rest: self.buffer.get(HEAD_BYTES..).unwrap_or_default() }
+    }
+
+    /// Makes the buffer a journal frame.
+    pub(crate) fn seal(&mut self, synced: u64, number: u64) {
+        if let Some(prefix) = self.buffer.get_mut(frame::HEADER_BYTES..HEAD_BYTES) {
+            prefix.copy_from_slice(&synced.to_le_bytes());
+        }
+        frame::seal(&mut self.buffer, number);
+    }
+
+    fn run(&mut self, bytes: &[u8]) {
+        // Longer ones are refused before: a frame holds at most 1 GiB.
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.buffer.extend_from_slice(&len.to_le_bytes());
+        self.buffer.extend_from_slice(bytes);
+    }
+}
+
+/// Reads a batch. Ends with an error item where it is damaged.
+pub(crate) struct Operations<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Operations<'a> {
+    pub(crate) fn new(payload: &'a [u8]) -> Operations<'a> {
+        Operations { rest: payload }
+    }
+
+    fn run(&mut self) -> Option<&'a [u8]> {
+        let (len, rest) = self.rest.split_first_chunk::<4>()?;
+        let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
+        let (run, rest) = rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(run)
+    }
+
+    fn operation(&mut self, tag: u8) -> Option<Operation<'a>> {
+        match tag {
+            PUT => Some(Operation::Put { key: self.run()?, value: self.run()? }),
+            DELETE => Some(Operation::Delete { key: self.run()? }),
+            CLEAR => Some(Operation::Clear { prefix: self.run()? }),
+            _ => None,
+        }
+    }
+}
+
+/// The bytes are no batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotABatch;
+
+impl<'a> Iterator for Operations<'a> {
+    type Item = Result<Operation<'a>, NotABatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&tag, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        let operation = self.operation(tag);
+        if operation.is_none() {
+            self.rest = &[];
+        }
+        Some(operation.ok_or(NotABatch))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_was_put_into_a_batch_comes_out_in_order() {
+        let mut batch = Batch::new();
+        batch.put(b"key", b"value");
+        batch.delete(b"gone");
+        batch.clear(b"prefix");
+        let all: Vec<_> = batch.operations().map(Result::unwrap).collect();
+        assert_eq!(
+            all,
+            [Operation::Put { key: b"key", value: b"value" }, Operation::Delete { key: b"gone" }, Operation::Clear { prefix: b"prefix" },]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic_and_end(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Operations::new(&bytes).count() <= bytes.len());
+        }
+    }
+}

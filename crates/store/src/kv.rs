@@ -1,0 +1,238 @@
+//! The rows: a key-value file, and the journal before it.
+//!
+//! One table, keys with a kind byte in front. Every change goes to the journal first and decides there; the
+//! key-value file follows in transactions that are not durable until [`Kv::fold`]. Should the file fail (a full disk
+//! while it grows), it is dropped and, when next needed, opened again and brought up from the journal: redb refuses
+//! all use after an error of its own writes.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use redb::backends::FileBackend;
+use redb::{Database, Durability, ReadableDatabase, TableDefinition};
+
+use crate::batch::{Batch, Operation, Operations};
+use crate::error::{OpenError, StoreError, is_full};
+use crate::journal::{self, Found, Journal};
+use crate::lock;
+
+const ROWS: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("rows");
+/// Row that holds the number of the last journal frame that the file has taken over.
+const APPLIED: &[u8] = b"\0applied";
+
+/// The rows of an open store.
+pub(crate) struct Kv {
+    path: PathBuf,
+    cache_bytes: usize,
+    /// `None` after a failure, until it can be opened again.
+    database: Option<Database>,
+    pub(crate) journal: Journal,
+}
+
+impl Kv {
+    /// Opens both files. `existing` says whether the directory held a store before.
+    pub(crate) fn open(dir: &Path, cache_bytes: usize, existing: bool) -> Result<(Kv, u64, u64), OpenError> {
+        let path = dir.join("state.redb");
+        let has_state = path.exists();
+        if !has_state && existing && dir.join("journal").metadata().is_ok_and(|file| file.len() > 16) {
+            return Err(OpenError::Corrupt { path: dir.to_owned(), what: "the file state.redb is missing".to_owned() });
+        }
+        if !has_state {
+            create(dir, &path, cache_bytes)?;
+        }
+        let database = open_database(dir, &path, cache_bytes)?;
+        let failed = |error| open_error(dir, StoreError::from_redb(&path, error));
+        let (journal, Found { bytes, bytes_cut }) = Journal::open(dir, applied(&database).map_err(failed)?)?;
+        let replayed = replay(&database, &bytes).map_err(failed)?;
+        Ok((Kv { path, cache_bytes, database: Some(database), journal }, replayed, bytes_cut))
+    }
+
+    /// Commits a batch: once this has returned, it survives the process.
+    pub(crate) fn apply(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+        self.journal.append(batch)?;
+        let number = self.journal.number;
+        if let Some(database) = &self.database
+            && let Err(error) = write(database, number, batch.operations(), Durability::None)
+        {
+            // The journal has it, so it is committed. The file catches up when it can be opened again.
+            tracing::warn!(path = %self.path.display(), %error, "the key-value file could not be written; the journal goes on alone");
+            self.database = None;
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable in the key-value file and empties the journal.
+    pub(crate) fn fold(&mut self) -> Result<(), StoreError> {
+        if self.journal.is_empty() {
+            return Ok(());
+        }
+        let number = self.journal.number;
+        let database = self.database()?;
+        if let Err(error) = write(database, number, Operations::new(&[]), Durability::Immediate) {
+            self.database = None;
+            return Err(StoreError::from_redb(&self.path, error));
+        }
+        self.journal.reset()
+    }
+
+    pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let path = self.path.clone();
+        let get = |database: &Database| -> Result<Option<Bytes>, redb::Error> {
+            let table = database.begin_read()?.open_table(ROWS)?;
+            Ok(table.get(key)?.map(|value| Bytes::copy_from_slice(value.value())))
+        };
+        let got = get(self.database()?);
+        self.checked(&path, got)
+    }
+
+    /// Every row whose key starts with `prefix`, in the order of the keys; `f` gets the rest of the key.
+    pub(crate) fn scan(&mut self, prefix: &[u8], f: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let mut scan = |database: &Database| -> Result<(), redb::Error> {
+            let table = database.begin_read()?.open_table(ROWS)?;
+            for row in table.range::<&[u8]>(prefix..)? {
+                let (key, value) = row?;
+                let Some(rest) = key.value().strip_prefix(prefix) else { break };
+                f(rest, value.value());
+            }
+            Ok(())
+        };
+        let done = scan(self.database()?);
+        self.checked(&path, done)
+    }
+
+    fn checked<T>(&mut self, path: &Path, result: Result<T, redb::Error>) -> Result<T, StoreError> {
+        result.map_err(|error| {
+            self.database = None;
+            StoreError::from_redb(path, error)
+        })
+    }
+
+    /// The open file; opens it again after a failure.
+    fn database(&mut self) -> Result<&Database, StoreError> {
+        if self.database.is_none() {
+            let dir = self.path.parent().unwrap_or(Path::new("."));
+            let database = open_database(dir, &self.path, self.cache_bytes).map_err(|error| match error {
+                OpenError::Full { source, .. } => StoreError::Full { path: self.path.clone(), source },
+                OpenError::Corrupt { what, .. } => StoreError::Corrupt { path: self.path.clone(), what },
+                other => StoreError::Io { path: self.path.clone(), doing: "opening", source: std::io::Error::other(other) },
+            })?;
+            let bytes = self.journal.contents()?;
+            replay(&database, &bytes).map_err(|error| StoreError::from_redb(&self.path, error))?;
+            self.database = Some(database);
+        }
+        self.database.as_ref().ok_or_else(|| StoreError::Corrupt { path: self.path.clone(), what: "it is not open".to_owned() })
+    }
+
+    pub(crate) fn state_bytes(&self) -> u64 {
+        self.path.metadata().map_or(0, |file| file.len())
+    }
+}
+
+/// Makes an empty key-value file under a name of its own first, so that one with the right name is never half made.
+fn create(dir: &Path, path: &Path, cache_bytes: usize) -> Result<(), OpenError> {
+    let new = dir.join("state.redb.new");
+    let failed = |source| lock::opening(dir, &new, source);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(failed)?;
+    drop(open_database(dir, &new, cache_bytes)?);
+    std::fs::rename(&new, path).map_err(failed)?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)
+}
+
+fn open_database(dir: &Path, path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|source| lock::opening(dir, path, source))?;
+    let corrupt = |what: String| OpenError::Corrupt { path: dir.to_owned(), what: format!("the file {}: {what}", path.display()) };
+    // redb would make a new database of an empty file, and the loss would go unnoticed.
+    let len = file.metadata().map_err(|source| lock::opening(dir, path, source))?.len();
+    if len == 0 && path.ends_with("state.redb") {
+        return Err(corrupt("it is empty".to_owned()));
+    }
+    // Every checksum is verified at every open: the rows are all read at start anyway, and a plain open would trust a
+    // file that was changed behind its back. Some damage makes redb panic all the same; that must not end the process.
+    let opened = panic::catch_unwind(AssertUnwindSafe(|| -> Result<Database, redb::Error> {
+        let backend = FileBackend::new(file)?;
+        let database =
+            redb::Builder::new().set_cache_size(cache_bytes).set_check_integrity_on_open(len > 0).create_with_backend(backend)?;
+        if len == 0 {
+            let new = database.begin_write()?;
+            new.open_table(ROWS)?;
+            new.commit()?;
+        }
+        database.begin_read()?.open_table(ROWS)?;
+        Ok(database)
+    }));
+    match opened {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(redb::Error::Io(source))) if is_full(&source) => Err(OpenError::Full { path: dir.to_owned(), source }),
+        Ok(Err(redb::Error::Io(source)))
+            if !matches!(source.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof) =>
+        {
+            Err(lock::opening(dir, path, source))
+        }
+        Ok(Err(error)) => Err(corrupt(error.to_string())),
+        Err(_) => Err(corrupt("it cannot be read".to_owned())),
+    }
+}
+
+/// Number of the last commit that the file has taken over.
+fn applied(database: &Database) -> Result<u64, redb::Error> {
+    let table = database.begin_read()?.open_table(ROWS)?;
+    let row = table.get(APPLIED)?;
+    Ok(row.and_then(|row| row.value().try_into().ok()).map_or(0, u64::from_le_bytes))
+}
+
+/// Applies what the journal has above the file's position, and says how many commits that were.
+fn replay(database: &Database, journal: &[u8]) -> Result<u64, redb::Error> {
+    let applied = applied(database)?;
+    let mut count = 0;
+    for (number, operations) in journal::frames(journal).filter(|(number, _)| *number > applied) {
+        write(database, number, Operations::new(operations), Durability::None)?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn open_error(dir: &Path, error: StoreError) -> OpenError {
+    match error {
+        StoreError::Corrupt { path, what } => {
+            OpenError::Corrupt { path: dir.to_owned(), what: format!("the file {}: {what}", path.display()) }
+        }
+        StoreError::Full { source, .. } => OpenError::Full { path: dir.to_owned(), source },
+        other => OpenError::Io { path: dir.to_owned(), doing: "applying the journal".to_owned(), source: std::io::Error::other(other) },
+    }
+}
+
+fn write(database: &Database, number: u64, operations: Operations<'_>, durability: Durability) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(durability)?;
+    {
+        let mut table = transaction.open_table(ROWS)?;
+        for operation in operations {
+            match operation {
+                Ok(Operation::Put { key, value }) => drop(table.insert(key, value)?),
+                Ok(Operation::Delete { key }) => drop(table.remove(key)?),
+                Ok(Operation::Clear { prefix }) => match after(prefix) {
+                    Some(end) => table.retain_in::<&[u8], _>(prefix..end.as_slice(), |_, _| false)?,
+                    None => table.retain_in::<&[u8], _>(prefix.., |_, _| false)?,
+                },
+                // Its frame passed its checksum, so this program wrote it so.
+                Err(_) => return Err(redb::Error::Corrupted("a commit in the journal does not parse".to_owned())),
+            }
+        }
+        table.insert(APPLIED, number.to_le_bytes().as_slice())?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The first key behind all that start with `prefix`; none if it is all 0xFF.
+fn after(prefix: &[u8]) -> Option<Vec<u8>> {
+    let keep = prefix.iter().rposition(|byte| *byte != 0xFF)?;
+    let mut end = prefix[..=keep].to_vec();
+    end[keep] += 1;
+    Some(end)
+}

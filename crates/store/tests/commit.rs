@@ -1,0 +1,215 @@
+//! What a commit stores is what a load gives back: over reopening, for several shards, with limits and refusals.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use bytes::Bytes;
+use trunkline_store::{Commit, Location, Options, ShardCommit, ShardKey, Store, StoreError, SyncPolicy};
+
+const SHARD: ShardKey = ShardKey { bot: 42, index: 0, count: 2 };
+const OTHER: ShardKey = ShardKey { bot: 42, index: 1, count: 2 };
+
+fn open(path: &Path) -> Store {
+    Store::open(path, Options { sync: SyncPolicy::Never, segment_bytes: 1 << 10, ..Options::default() }).unwrap()
+}
+
+fn body(position: u64) -> Bytes {
+    Bytes::from(format!("body of the entry at position {position}"))
+}
+
+fn entries(positions: impl IntoIterator<Item = u64>) -> Vec<(u64, Bytes)> {
+    positions.into_iter().map(|position| (position, body(position))).collect()
+}
+
+fn part(shard: ShardKey, record: &'static str, positions: impl IntoIterator<Item = u64>) -> ShardCommit {
+    ShardCommit { entries: entries(positions), ..ShardCommit::new(shard, 1, Bytes::from_static(record.as_bytes())) }
+}
+
+fn commit(store: &Store, part: ShardCommit) -> Vec<(u64, Location)> {
+    let mut done = store.commit(Commit { shards: vec![part] }).unwrap();
+    done.pop().unwrap().1
+}
+
+fn positions(store: &Store, shard: ShardKey) -> Vec<u64> {
+    let loaded = store.load_shard(shard).unwrap().unwrap();
+    for (position, location, bytes) in &loaded.entries {
+        assert_eq!(*bytes, body(*position));
+        assert_eq!(store.read_entry(shard, *location).unwrap(), *bytes);
+    }
+    loaded.entries.iter().map(|entry| entry.0).collect()
+}
+
+fn cache(store: &Store, shard: ShardKey) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut out = Vec::new();
+    store.load_cache(shard, &mut |key, value| out.push((key.to_vec(), value.to_vec()))).unwrap();
+    out
+}
+
+#[test]
+fn a_commit_is_loaded_back_whole_after_the_store_was_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    assert!(store.recovery().created);
+    assert_eq!(store.load_shard(SHARD).unwrap(), None);
+    let mut first = part(SHARD, "record", 1..=40);
+    first.cache = vec![(b"a".to_vec(), Some(Bytes::from_static(b"1"))), (b"b".to_vec(), Some(Bytes::from_static(b"2")))];
+    let located = commit(&store, first);
+    assert_eq!(located.len(), 40);
+    assert!(located.iter().any(|(_, location)| location.segment > 0), "more than one segment is in play");
+    store.close().unwrap();
+
+    let store = open(dir.path());
+    assert_eq!(store.recovery(), Default::default());
+    assert_eq!(positions(&store, SHARD), Vec::from_iter(1..=40));
+    let loaded = store.load_shard(SHARD).unwrap().unwrap();
+    assert_eq!((loaded.record.as_ref(), loaded.epoch, loaded.missing, loaded.last_position), (b"record".as_slice(), 1, 0, 40));
+    assert_eq!(loaded.entries.iter().map(|entry| (entry.0, entry.1)).collect::<Vec<_>>(), located);
+    assert_eq!(cache(&store, SHARD), [(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"2".to_vec())]);
+    assert_eq!(cache(&store, OTHER), []);
+}
+
+#[test]
+fn cache_changes_are_merged_and_a_clear_comes_before_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let row = |key: &str, value: Option<&'static str>| (key.as_bytes().to_vec(), value.map(Bytes::from));
+    let with = |shard, cache, clear_cache| ShardCommit { cache, clear_cache, ..part(shard, "", []) };
+    commit(&store, with(SHARD, vec![row("a", Some("1")), row("b", Some("2"))], false));
+    commit(&store, with(OTHER, vec![row("a", Some("other"))], false));
+    commit(&store, with(SHARD, vec![row("a", None), row("c", Some("3"))], false));
+    assert_eq!(cache(&store, SHARD), [(b"b".to_vec(), b"2".to_vec()), (b"c".to_vec(), b"3".to_vec())]);
+    commit(&store, with(SHARD, vec![row("d", Some("4"))], true));
+    assert_eq!(cache(&store, SHARD), [(b"d".to_vec(), b"4".to_vec())]);
+    assert_eq!(cache(&store, OTHER), [(b"a".to_vec(), b"other".to_vec())]);
+}
+
+#[test]
+fn an_older_epoch_is_refused_together_with_the_whole_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    assert_eq!(store.next_epoch(SHARD).unwrap(), 1);
+    assert_eq!(store.next_epoch(SHARD).unwrap(), 2);
+    let old = part(SHARD, "old", [1]);
+    let refused = store.commit(Commit { shards: vec![part(OTHER, "fine", [1]), old] }).unwrap_err();
+    assert!(matches!(refused, StoreError::Fenced { shard: SHARD, stored: 2, given: 1 }), "{refused}");
+    assert_eq!(store.load_shard(OTHER).unwrap(), None);
+    commit(&store, ShardCommit { epoch: 5, ..part(SHARD, "new", [1]) });
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.load_shard(SHARD).unwrap().unwrap().epoch, 5);
+    assert_eq!(store.next_epoch(SHARD).unwrap(), 6);
+}
+
+#[test]
+fn released_entries_go_by_whole_segments_and_their_places_are_not_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let first = commit(&store, part(SHARD, "", 1..=100));
+    let before = store.usage();
+    commit(&store, ShardCommit { release_below: 51, ..part(SHARD, "", []) });
+    assert!(store.usage().segments < before.segments && store.usage().segments > 0);
+    assert_eq!(positions(&store, SHARD), Vec::from_iter(51..=100));
+    commit(&store, ShardCommit { release_below: 101, ..part(SHARD, "", []) });
+    assert_eq!(store.usage().segments, 0);
+    assert!(store.read_entry(SHARD, first[0].1).is_ok(), "until a sync, a power loss could bring back what names it");
+    store.sync().unwrap();
+    assert_eq!(std::fs::read_dir(dir.path().join("segments/42-0-2")).unwrap().count(), 0);
+    drop(store);
+
+    let store = open(dir.path());
+    let second = commit(&store, part(SHARD, "", [101]));
+    assert!(first.iter().all(|(_, old)| old.segment < second[0].1.segment));
+    assert!(matches!(store.read_entry(SHARD, first[0].1), Err(StoreError::Corrupt { .. })));
+    assert_eq!(store.load_shard(SHARD).unwrap().unwrap().last_position, 101);
+}
+
+#[test]
+fn ledger_and_meta_rows_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    assert_eq!(store.ledger(42).unwrap(), None);
+    store.write_ledger(42, b"spent 3").unwrap();
+    store.put_meta("name", b"value").unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.ledger(42).unwrap().unwrap(), b"spent 3".as_slice());
+    assert_eq!(store.ledger(4).unwrap(), None);
+    assert_eq!(store.get_meta("name").unwrap().unwrap(), b"value".as_slice());
+    assert_eq!(store.get_meta("nam").unwrap(), None);
+}
+
+#[test]
+fn shards_are_listed_and_a_forgotten_one_is_gone_but_for_its_epoch() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.commit(Commit { shards: vec![part(OTHER, "b", [1]), part(SHARD, "a", [1])] }).unwrap();
+    assert_eq!(store.list_shards().unwrap(), [SHARD, OTHER]);
+    store.forget_shard(SHARD).unwrap();
+    assert_eq!(store.list_shards().unwrap(), [OTHER]);
+    assert_eq!(store.load_shard(SHARD).unwrap(), None);
+    assert_eq!(store.next_epoch(SHARD).unwrap(), 2);
+}
+
+#[test]
+fn a_commit_that_could_not_be_read_back_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let refused = |shards| store.commit(Commit { shards }).unwrap_err().to_string();
+    assert!(refused(vec![part(SHARD, "", [2, 1])]).contains("do not rise"));
+    assert!(refused(vec![part(SHARD, "", []), part(SHARD, "", [])]).contains("names shard 42/0/2 twice"));
+}
+
+#[test]
+fn files_are_for_the_owner_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("new/store");
+    let store = open(&path);
+    commit(&store, part(SHARD, "", [1]));
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let mut todo = vec![path];
+    while let Some(path) = todo.pop() {
+        if path.is_dir() {
+            assert_eq!(mode(&path), 0o700, "{}", path.display());
+            todo.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_journal_is_folded_away_when_it_has_grown_and_nothing_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { sync: SyncPolicy::Always, journal_bytes: 4 << 10, ..Options::default() };
+    let store = Store::open(dir.path(), options).unwrap();
+    let mut grew = 0;
+    for round in 0..60u64 {
+        let cache = vec![(vec![round as u8 % 10], Some(Bytes::from(vec![round as u8; 300])))];
+        commit(&store, ShardCommit { cache, ..part(SHARD, "r", [round + 1]) });
+        grew = grew.max(store.usage().journal_bytes);
+    }
+    assert!(grew < 8 << 10, "{grew}");
+    assert_eq!(cache(&store, SHARD).len(), 10);
+    assert_eq!(positions(&store, SHARD), Vec::from_iter(1..=60));
+}
+
+#[test]
+fn large_commit_timing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Options { sync: SyncPolicy::Never, ..Options::default() }).unwrap();
+    let payload = Bytes::from(vec![7; 1200]);
+    let mut took = Vec::new();
+    for round in 0..8u64 {
+        let entries = (1..=5000).map(|entry| (round * 5000 + entry, payload.clone())).collect();
+        let cache = (0..3000u64)
+            .map(|row| ((row * 7919 + round * 104_729 % 20_000).to_be_bytes().to_vec(), Some(Bytes::from(vec![round as u8; 400]))))
+            .collect();
+        let commit = ShardCommit { entries, cache, ..part(SHARD, "record", []) };
+        let start = std::time::Instant::now();
+        store.commit(Commit { shards: vec![commit] }).unwrap();
+        took.push(start.elapsed());
+    }
+    println!("commits of 5000 entries x 1200 B and 3000 rows x 400 B took {took:?}");
+    assert!(took.iter().min().unwrap().as_millis() < 2000);
+}

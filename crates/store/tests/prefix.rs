@@ -1,0 +1,174 @@
+//! Whatever point of its writing a process is killed at, what is loaded is the state after one of its commits.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use bytes::Bytes;
+use trunkline_store::{Commit, Options, ShardCommit, ShardKey, Store, SyncPolicy};
+
+const SHARDS: [ShardKey; 2] = [ShardKey { bot: 1, index: 0, count: 2 }, ShardKey { bot: 1, index: 1, count: 2 }];
+
+/// A small generator of its own, so that a seed replays a run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+/// What a shard should load as.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Model {
+    record: Vec<u8>,
+    entries: BTreeMap<u64, Vec<u8>>,
+    cache: BTreeMap<Vec<u8>, Vec<u8>>,
+    floor: u64,
+}
+
+fn options(dice: &mut Dice) -> Options {
+    Options { sync: SyncPolicy::Never, segment_bytes: 200 + dice.below(2000), journal_bytes: 500 + dice.below(8000), ..Options::default() }
+}
+
+fn random_commit(dice: &mut Dice, models: &mut [Model; 2], next: &mut u64) -> Commit {
+    let mut shards = Vec::new();
+    for (shard, model) in SHARDS.into_iter().zip(models) {
+        if dice.below(3) == 0 {
+            continue;
+        }
+        let mut part = ShardCommit::new(shard, 1, Bytes::from(vec![dice.below(256) as u8; dice.below(40) as usize]));
+        for _ in 0..dice.below(6) {
+            *next += 1 + dice.below(2);
+            part.entries.push((*next, Bytes::from(vec![dice.below(256) as u8; dice.below(300) as usize])));
+        }
+        part.clear_cache = dice.below(8) == 0;
+        for _ in 0..dice.below(5) {
+            let value = (dice.below(4) > 0).then(|| Bytes::from(vec![dice.below(256) as u8; dice.below(100) as usize]));
+            part.cache.push((vec![dice.below(10) as u8], value));
+        }
+        part.release_below = dice.below(*next + 1);
+
+        model.record = part.record.to_vec();
+        model.entries.extend(part.entries.iter().map(|(position, body)| (*position, body.to_vec())));
+        if part.clear_cache {
+            model.cache.clear();
+        }
+        for (key, value) in &part.cache {
+            match value {
+                Some(value) => drop(model.cache.insert(key.clone(), value.to_vec())),
+                None => drop(model.cache.remove(key)),
+            }
+        }
+        model.floor = model.floor.max(part.release_below);
+        model.entries.retain(|position, _| *position >= model.floor);
+        shards.push(part);
+    }
+    Commit { shards }
+}
+
+fn load(store: &Store) -> ([Model; 2], u64) {
+    let mut missing = 0;
+    let models = SHARDS.map(|shard| {
+        let mut model = Model::default();
+        if let Some(loaded) = store.load_shard(shard).unwrap() {
+            model.record = loaded.record.to_vec();
+            model.floor = loaded.floor;
+            model.entries = loaded.entries.iter().map(|(position, _, body)| (*position, body.to_vec())).collect();
+            missing += loaded.missing;
+        }
+        store.load_cache(shard, &mut |key, value| drop(model.cache.insert(key.to_vec(), value.to_vec()))).unwrap();
+        model
+    });
+    (models, missing)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(from).unwrap().map(|file| file.unwrap()) {
+        let to = to.join(file.file_name());
+        if file.file_type().unwrap().is_dir() {
+            copy(&file.path(), &to);
+        } else {
+            fs::copy(file.path(), &to).unwrap();
+        }
+    }
+}
+
+fn cut(path: &Path, dice: &mut Dice) {
+    let len = path.metadata().unwrap().len();
+    let keep = len - dice.below(len.min(600) + 1);
+    fs::File::options().write(true).open(path).unwrap().set_len(keep).unwrap();
+}
+
+#[test]
+fn a_kill_at_any_byte_loads_the_state_after_one_of_the_commits() {
+    for seed in 0..25u64 {
+        println!("seed={seed}");
+        let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) + 1);
+        let live = tempfile::tempdir().unwrap();
+        let options = options(&mut dice);
+        let mut store = Store::open(live.path(), options).unwrap();
+        let (mut models, mut next) = (<[Model; 2]>::default(), 0);
+        let mut history = vec![models.clone()];
+        for _ in 0..1 + dice.below(25) {
+            let commit = random_commit(&mut dice, &mut models, &mut next);
+            store.commit(commit).unwrap();
+            history.push(models.clone());
+            if dice.below(10) == 0 {
+                drop(store);
+                store = Store::open(live.path(), options).unwrap();
+            }
+        }
+        assert_eq!(load(&store), (models.clone(), 0));
+
+        // Killed in the middle of its last write, which is the journal's: what is before it stands as it is.
+        let dead = tempfile::tempdir().unwrap();
+        copy(live.path(), dead.path());
+        cut(&dead.path().join("journal"), &mut dice);
+        if let Ok(after) = Store::open(dead.path(), options) {
+            let (loaded, missing) = load(&after);
+            assert_eq!(missing, 0, "seed {seed}");
+            assert!(history.contains(&loaded), "seed {seed}: the state is that of no commit");
+            // It goes on from there.
+            let mut part = ShardCommit::new(SHARDS[0], 1, Bytes::from_static(b"after"));
+            part.entries.push((next + 1, Bytes::from_static(b"new")));
+            after.commit(Commit { shards: vec![part] }).unwrap();
+            drop(after);
+            let (loaded, _) = load(&Store::open(dead.path(), options).unwrap());
+            assert_eq!((loaded[0].record.as_slice(), loaded[0].entries[&(next + 1)].as_slice()), (&b"after"[..], &b"new"[..]));
+        } else {
+            panic!("seed {seed}: the store did not open");
+        }
+    }
+}
+
+#[test]
+fn segments_that_lost_their_end_lack_those_entries_and_say_how_many() {
+    for seed in 0..12u64 {
+        println!("seed={seed}");
+        let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) + 7);
+        let live = tempfile::tempdir().unwrap();
+        let options = options(&mut dice);
+        let store = Store::open(live.path(), options).unwrap();
+        let (mut models, mut next) = (<[Model; 2]>::default(), 0);
+        for _ in 0..5 + dice.below(20) {
+            let mut commit = random_commit(&mut dice, &mut models, &mut next);
+            commit.shards.iter_mut().for_each(|part| part.release_below = 0);
+            models.iter_mut().for_each(|model| model.floor = 0);
+            store.commit(commit).unwrap();
+        }
+        drop(store);
+        let before = load(&Store::open(live.path(), options).unwrap());
+        let Ok(files) = fs::read_dir(live.path().join("segments/1-0-2")) else { continue };
+        for file in files {
+            cut(&file.unwrap().path(), &mut dice);
+        }
+        let (after, missing) = load(&Store::open(live.path(), options).unwrap());
+        assert_eq!((&after[0].record, &after[0].cache, &after[1]), (&before.0[0].record, &before.0[0].cache, &before.0[1]));
+        assert!(after[0].entries.iter().all(|(position, body)| before.0[0].entries.get(position) == Some(body)));
+        assert_eq!(after[0].entries.len() as u64 + missing, before.0[0].entries.len() as u64);
+    }
+}

@@ -1,0 +1,1 @@
+//! Scenarios, benches and checks of the whole.

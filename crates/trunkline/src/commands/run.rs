@@ -1,0 +1,118 @@
+//! `trunkline run`.
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{BOTS_FAILED, OK, USAGE, complain, sources};
+use crate::cli::RunArgs;
+use crate::config::{self, Config};
+use crate::logging;
+use crate::roles::node::Node;
+
+const ROLES: [&str; 2] = ["gateway", "dispatch"];
+
+/// Runs until a signal or until every bot has failed for good.
+#[must_use]
+pub fn run(args: &RunArgs) -> ExitCode {
+    for role in &args.roles {
+        if !ROLES.contains(&role.as_str()) {
+            complain(&format!("--roles {role}: this version has the roles {}", ROLES.join(" and ")));
+            return ExitCode::from(USAGE);
+        }
+    }
+    if !args.roles.is_empty() && ROLES.iter().any(|role| !args.roles.iter().any(|r| r == role)) {
+        complain("--roles: gateway and dispatch run together in this version; name both or leave --roles out");
+        return ExitCode::from(USAGE);
+    }
+    let config = match sources(&args.config)
+        .map_err(|text| vec![text])
+        .and_then(|sources| config::parse(&sources).map_err(|problems| problems.iter().map(ToString::to_string).collect()))
+    {
+        Ok(config) => config,
+        Err(problems) => {
+            for problem in problems {
+                complain(&problem);
+            }
+            return ExitCode::from(USAGE);
+        }
+    };
+    if let Err(text) = logging::start(&config.log.level, config.log.json) {
+        complain(&format!("log.level: {text}"));
+        return ExitCode::from(USAGE);
+    }
+    match edge_runtime() {
+        Ok(runtime) => runtime.block_on(run_node(config)),
+        Err(error) => {
+            complain(&format!("the runtime did not start: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The runtime for clients, admin and start-up calls; shards have threads of their own.
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn edge_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 4);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("edge").enable_all().build()
+}
+
+async fn run_node(config: Config) -> ExitCode {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
+        (Err(error), _) | (_, Err(error)) => {
+            complain(&format!("signals cannot be caught: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let store = config.store.path.clone();
+    let node = match Node::start(config).await {
+        Ok(node) => node,
+        Err(error) => {
+            complain(&error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    tracing::info!("clients connect to {} (gRPC), metrics and status are on http://{}", node.clients(), node.admin());
+    for (group, path) in node.token_files() {
+        tracing::info!(
+            "group {group}: its token is in {}; `trunkline worker --group {group} --store {}` finds it",
+            path.display(),
+            store.display()
+        );
+    }
+    let failed = tokio::select! {
+        reason = node.all_bots_failed() => Some(reason),
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
+    };
+    if failed.is_none() {
+        tracing::info!("stopping: sessions stay resumable; a second signal ends at once");
+    }
+    let stopped = tokio::select! {
+        stopped = node.stop() => stopped,
+        _ = interrupt.recv() => { complain("ended at once; the last checkpoint stands"); return ExitCode::FAILURE; }
+        _ = terminate.recv() => { complain("ended at once; the last checkpoint stands"); return ExitCode::FAILURE; }
+    };
+    match &stopped.saved {
+        Ok(()) => tracing::info!(
+            acknowledged = stopped.acknowledged,
+            took_ms = u64::try_from(stopped.took.as_millis()).unwrap_or(u64::MAX),
+            "stopped; sessions, cache and unacknowledged events are saved"
+        ),
+        Err(reason) => complain(&format!("stopped, but the last checkpoint was not written: {reason}")),
+    }
+    match failed {
+        Some(reason) => {
+            complain(&format!("every bot has failed for good: {reason}"));
+            ExitCode::from(BOTS_FAILED)
+        }
+        None if stopped.saved.is_err() => ExitCode::FAILURE,
+        None => OK,
+    }
+}

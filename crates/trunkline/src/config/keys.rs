@@ -1,0 +1,184 @@
+//! Every configuration key there is: one table that names, types, defaults and explains it.
+//!
+//! The parser, the environment overlay, the "nearest known key" hint, `trunkline check` and the table in
+//! `docs/configuration.md` all read this list, so a key cannot exist in one of them only.
+
+/// One key of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Dotted path; `*` stands for the index in a list of tables (`bots.*.token`).
+    pub path: &'static str,
+    /// Default as it would be written in the file; empty when there is none.
+    pub default: &'static str,
+    /// One line for a person.
+    pub doc: &'static str,
+    /// True when the value must never be printed.
+    pub secret: bool,
+}
+
+const fn key(path: &'static str, default: &'static str, doc: &'static str) -> Key {
+    Key { path, default, doc, secret: false }
+}
+
+const fn secret(path: &'static str, doc: &'static str) -> Key {
+    Key { path, default: "", doc, secret: true }
+}
+
+/// All keys, in the order in which they are printed.
+pub const KEYS: &[Key] = &[
+    key(
+        "discord.api",
+        "\"https://discord.com/api/v10\"",
+        "Base address of Discord's REST API; the gateway's address comes from GET {api}/gateway/bot. http:// allows ws:// gateways.",
+    ),
+    key("discord.encoding", "\"etf\"", "Encoding of new gateway sessions: \"etf\" or \"json\"."),
+    key("discord.compress", "\"zstd-stream\"", "Transport compression of new sessions: \"zstd-stream\", \"zlib-stream\" or \"none\"."),
+    key("discord.ca_file", "", "PEM file with an additional root certificate for https:// and wss://."),
+    key("listen.clients", "\"127.0.0.1:4000\"", "Address of the clients' port (gRPC)."),
+    key("listen.admin", "\"127.0.0.1:4001\"", "Address of the admin port (metrics, health, status)."),
+    key("listen.anonymous", "false", "Allow calls without a group token when listen.clients is not loopback."),
+    key("store.path", "\"trunkline-data\"", "Directory of the embedded store."),
+    key(
+        "store.sync",
+        "\"1s\"",
+        "How often written checkpoints are forced to disk for power loss: a duration, \"always\" or \"never\". A killed process loses nothing either way.",
+    ),
+    key("node.cores", "\"auto\"", "Threads that own shards: \"auto\" (one a CPU core) or a number."),
+    key("log.level", "\"info\"", "Log filter: error, warn, info, debug, trace, or module=level pairs."),
+    key("log.format", "\"human\"", "\"human\" or \"json\"."),
+    secret("bots.*.token", "The bot's token, with or without \"Bot \"."),
+    key("bots.*.token_env", "", "Name of the environment variable that holds the token."),
+    key("bots.*.token_file", "", "File that holds the token."),
+    key(
+        "bots.*.intents",
+        "",
+        "List of intent names, \"all\", \"tatsu-default\", \"tatsu-fast\", \"tatsu-all\" or a number; left out: all that the application's flags allow.",
+    ),
+    key("bots.*.shards", "\"auto\"", "\"auto\", a number, or { total = 64, first = 0, last = 15 } (inclusive)."),
+    key("bots.*.presence", "", "Presence to identify with: { status = \"online\", activities = [...] }."),
+    key("bots.*.large_threshold", "50", "Guild size (50 to 250) above which Discord leaves offline members out of GUILD_CREATE."),
+    key("groups.*.name", "", "Name of the worker group."),
+    secret("groups.*.token", "The group's token; left out: made at the first start and kept in the store as NAME.token."),
+    key("groups.*.token_env", "", "Name of the environment variable that holds the group's token."),
+    key("groups.*.token_file", "", "File that holds the group's token."),
+    key("groups.*.events", "[]", "Event names the group wants (Discord's: \"MESSAGE_CREATE\"); empty: all."),
+    key("groups.*.exclude_events", "[]", "Event names the group does not want."),
+    key("groups.*.bots", "[]", "Bot ids the group wants; empty: all."),
+    key("groups.*.guilds", "[]", "Guild ids the group wants; empty: all, and events without a guild."),
+    key("groups.*.limits.memory_bytes", "\"64MiB\"", "Bytes of unacknowledged events a group may hold in memory, per core."),
+    key("groups.*.limits.disk_bytes", "\"4GiB\"", "Bytes of unacknowledged events a group may hold on disk, per core."),
+    key("groups.*.limits.age_ms", "\"1h\"", "Age at which an unacknowledged event falls off."),
+];
+
+/// The key whose pattern fits a concrete path (`bots.0.token` fits `bots.*.token`).
+#[must_use]
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| fits(key.path, path))
+}
+
+/// True when `path` could be the beginning of a known key (`groups.0.limits`).
+#[must_use]
+pub fn is_section(path: &str) -> bool {
+    KEYS.iter().any(|key| {
+        let mut pattern = key.path.split('.');
+        path.split('.').all(|part| pattern.next().is_some_and(|p| part_fits(p, part))) && pattern.next().is_some()
+    })
+}
+
+fn fits(pattern: &str, path: &str) -> bool {
+    let mut path = path.split('.');
+    pattern.split('.').all(|p| path.next().is_some_and(|part| part_fits(p, part))) && path.next().is_none()
+}
+
+fn part_fits(pattern: &str, part: &str) -> bool {
+    if pattern == "*" { !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) } else { pattern == part }
+}
+
+/// The known key nearest to a mistyped one, for the error message.
+#[must_use]
+pub fn nearest(path: &str) -> Option<String> {
+    let starred: String =
+        path.split('.').map(|part| if part.bytes().all(|b| b.is_ascii_digit()) { "*" } else { part }).collect::<Vec<_>>().join(".");
+    KEYS.iter()
+        .map(|key| (distance(&starred, key.path), key.path))
+        .filter(|(d, candidate)| *d <= candidate.len().max(starred.len()) / 2)
+        .min()
+        .map(|(_, candidate)| candidate.replace(".*", ""))
+}
+
+/// Levenshtein distance; the inputs are short, so one row of a table is enough.
+#[must_use]
+pub fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let cost = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The concrete path that an environment variable sets: `TRUNKLINE_DISCORD_API` → `discord.api`,
+/// `TRUNKLINE_BOTS_0_TOKEN` → `bots.0.token`.
+#[must_use]
+pub fn from_environment(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("TRUNKLINE_")?.to_ascii_lowercase();
+    KEYS.iter().find_map(|key| match_environment(key.path, &rest))
+}
+
+fn match_environment(pattern: &str, rest: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = rest;
+    for (i, part) in pattern.split('.').enumerate() {
+        if i > 0 {
+            rest = rest.strip_prefix('_')?;
+            out.push('.');
+        }
+        if part == "*" {
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            if digits == 0 || digits > 4 {
+                return None;
+            }
+            out.push_str(&rest[..digits]);
+            rest = &rest[digits..];
+        } else {
+            rest = rest.strip_prefix(part)?;
+            out.push_str(part);
+        }
+    }
+    rest.is_empty().then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_name_finds_its_key_also_inside_lists() {
+        assert_eq!(from_environment("TRUNKLINE_DISCORD_API").as_deref(), Some("discord.api"));
+        assert_eq!(from_environment("TRUNKLINE_DISCORD_CA_FILE").as_deref(), Some("discord.ca_file"));
+        assert_eq!(from_environment("TRUNKLINE_BOTS_0_TOKEN").as_deref(), Some("bots.0.token"));
+        assert_eq!(from_environment("TRUNKLINE_GROUPS_12_LIMITS_AGE_MS").as_deref(), Some("groups.12.limits.age_ms"));
+        assert_eq!(from_environment("TRUNKLINE_NO_SUCH"), None);
+    }
+
+    #[test]
+    fn a_mistyped_key_is_told_its_nearest_neighbour() {
+        assert_eq!(nearest("discord.encodng").as_deref(), Some("discord.encoding"));
+        assert_eq!(nearest("bots.0.tokn").as_deref(), Some("bots.token"));
+        assert_eq!(nearest("zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"), None);
+    }
+
+    #[test]
+    fn sections_are_prefixes_of_keys() {
+        assert!(is_section("groups.0.limits"));
+        assert!(is_section("bots"));
+        assert!(!is_section("bots.0.token"));
+        assert!(!is_section("nothing"));
+    }
+}

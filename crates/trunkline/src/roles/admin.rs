@@ -1,0 +1,146 @@
+//! The admin port: metrics, health, readiness, status as JSON, and the few commands a person gives.
+//!
+//! Reading is open to whoever reaches the port. Commands (`POST`) are taken from loopback peers only: the port has no password.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use trunkline_discord::ShardId;
+use trunkline_gateway::ShardControl;
+
+use super::core::CoreInput;
+use super::node::Shared;
+use super::{metrics, status};
+
+/// Serves until told to stop.
+pub async fn serve(listener: TcpListener, shared: Shared, mut stopping: watch::Receiver<bool>) {
+    let app = Router::new()
+        .route("/", get(index))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(render_metrics))
+        .route("/status", get(render_status))
+        .route("/control/shard/restart", post(restart))
+        .route("/control/identify/use-reserve", post(use_reserve))
+        .with_state(shared);
+    let until = async move {
+        // The sender lives in the node; if it is gone, so is the reason to serve.
+        stopping.wait_for(|stop| *stop).await.map(|_| ()).unwrap_or_default();
+    };
+    let served = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).with_graceful_shutdown(until).await;
+    if let Err(error) = served {
+        tracing::error!("the admin port failed: {error}");
+    }
+}
+
+async fn index() -> &'static str {
+    "trunkline admin\n\n/metrics   Prometheus\n/healthz   200 while the process lives\n/readyz    200 once every shard has been ready\n/status    JSON, as `trunkline status --json`\n"
+}
+
+async fn readyz(State(shared): State<Shared>) -> Response {
+    let (known, all_known) = shared.bots.lock().map_or((0, false), |bots| {
+        (bots.values().map(|bot| bot.shards.len() as u64).sum(), bots.values().all(|bot| bot.identify.is_some() || bot.failed.is_some()))
+    });
+    let ready = shared.ready.load(Ordering::Relaxed);
+    if all_known && known > 0 && ready >= known {
+        (StatusCode::OK, format!("ready: {ready} of {known} shards have been ready\n")).into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {ready} of {known} shards have been ready\n")).into_response()
+    }
+}
+
+async fn render_metrics(State(shared): State<Shared>) -> impl IntoResponse {
+    let reports = shared.reports().await;
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::render(&shared, &reports))
+}
+
+async fn render_status(State(shared): State<Shared>) -> impl IntoResponse {
+    let reports = shared.reports().await;
+    ([(header::CONTENT_TYPE, "application/json")], serde_json::to_string(&status::collect(&shared, &reports)).unwrap_or_default())
+}
+
+#[derive(Deserialize)]
+struct Target {
+    bot: Option<u64>,
+    shard: Option<u32>,
+    #[serde(default)]
+    fresh: bool,
+}
+
+fn refuse(code: StatusCode, text: impl Into<String>) -> Response {
+    (code, axum::Json(serde_json::json!({ "error": text.into() }))).into_response()
+}
+
+fn only_local(peer: SocketAddr) -> Result<(), Response> {
+    if peer.ip().to_canonical().is_loopback() {
+        Ok(())
+    } else {
+        Err(refuse(StatusCode::FORBIDDEN, "commands are taken from this machine only (a loopback address)"))
+    }
+}
+
+/// The bot meant: by id, or the only one there is.
+fn find_bot(shared: &Shared, id: Option<u64>) -> Result<super::bots::BotState, Response> {
+    let bots = shared.bots.lock().map(|bots| bots.values().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    match id {
+        Some(id) => bots
+            .into_iter()
+            .find(|bot| bot.id == Some(id))
+            .ok_or_else(|| refuse(StatusCode::NOT_FOUND, format!("no bot {id} here; `trunkline status` lists them"))),
+        None if bots.len() == 1 => bots.into_iter().next().ok_or_else(|| refuse(StatusCode::NOT_FOUND, "no bot here")),
+        None => Err(refuse(StatusCode::BAD_REQUEST, "several bots run here; say which with --bot ID")),
+    }
+}
+
+async fn restart(ConnectInfo(peer): ConnectInfo<SocketAddr>, State(shared): State<Shared>, Query(target): Query<Target>) -> Response {
+    let found = only_local(peer).and_then(|()| find_bot(&shared, target.bot));
+    let bot = match found {
+        Ok(bot) => bot,
+        Err(refused) => return refused,
+    };
+    let Some(index) = target.shard else { return refuse(StatusCode::BAD_REQUEST, "say which shard with --shard N") };
+    let Some((shard, _)) = bot.shards.iter().find(|(shard, _)| shard.index == index) else {
+        return refuse(StatusCode::NOT_FOUND, format!("{} has no shard {index} here", bot.name));
+    };
+    if control(&shared, *shard, ShardControl::Restart { fresh: target.fresh }).await {
+        let how = if target.fresh { "identifies afresh" } else { "reconnects and resumes" };
+        axum::Json(serde_json::json!({ "done": format!("shard {index} of {} {how}", bot.name) })).into_response()
+    } else {
+        refuse(
+            StatusCode::CONFLICT,
+            format!("shard {index} of {} does not run (it has stopped, or has too many commands waiting)", bot.name),
+        )
+    }
+}
+
+async fn control(shared: &Shared, shard: ShardId, control: ShardControl) -> bool {
+    let core = &shared.cores[shard.index as usize % shared.cores.len()];
+    let (answer, handed) = oneshot::channel();
+    core.send(CoreInput::Control { shard, control, answer }).is_ok() && handed.await.unwrap_or(false)
+}
+
+async fn use_reserve(ConnectInfo(peer): ConnectInfo<SocketAddr>, State(shared): State<Shared>, Query(target): Query<Target>) -> Response {
+    let found = only_local(peer).and_then(|()| find_bot(&shared, target.bot));
+    let bot = match found {
+        Ok(bot) => bot,
+        Err(refused) => return refused,
+    };
+    let Some(queue) = &bot.identify else { return refuse(StatusCode::CONFLICT, format!("{} has not come up yet", bot.name)) };
+    match queue.use_reserve(target.shard).await {
+        Ok(0) => axum::Json(serde_json::json!({ "done": format!("no shard of {} waits for the reserve", bot.name), "shards": 0 }))
+            .into_response(),
+        Ok(shards) => axum::Json(
+            serde_json::json!({ "done": format!("{shards} waiting shards of {} may use the reserve", bot.name), "shards": shards }),
+        )
+        .into_response(),
+        Err(_) => refuse(StatusCode::CONFLICT, "the process is stopping"),
+    }
+}

@@ -1,0 +1,693 @@
+//! One core: the thread that owns its shards outright, and the event path, whole, on one screen ([`CoreState::dispatch`]).
+//!
+//! A core runs a single-threaded runtime. Its shards' drivers, its cache and its hub share one `CoreState`, borrowed only between awaits,
+//! so there is no lock on the path. Everything else reaches it by message: streams through [`ToCore`], the rest through [`CoreInput`].
+//!
+//! The checkpoint is taken here, between two frames, so that session, cache and log stand at one position; it is written elsewhere.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use tokio::sync::{mpsc, oneshot};
+use trunkline_cache::{Cache, Kind};
+use trunkline_delivery::{EntryId, GroupSpec, Hub, HubConfig, HubStats, RestoredLog, Slot};
+use trunkline_discord::{Event, EventKind, EventName, Gap, GapCause, ShardId, Time, routing};
+use trunkline_doors::{CoreSide, ToCore, Up};
+use trunkline_gateway::{Clock, Dispatched, Ready, ShardConfig, ShardControl, ShardEnd, ShardEvents, ShardTools, run_shard};
+use trunkline_session::{LostCause, ResumePoint};
+use trunkline_store::ShardKey;
+
+use super::keeper::{Keeper, ShardPart, Written};
+use super::record::Record;
+
+/// A checkpoint is taken at least this often while anything changes.
+pub const CHECKPOINT_EVERY: Duration = Duration::from_millis(250);
+
+/// … and after this many events of a core, if the one before is written.
+pub const CHECKPOINT_EVENTS: u64 = 500;
+
+/// Commands taken from streams before the loop looks elsewhere.
+const COMMANDS_AT_ONCE: usize = 256;
+
+/// Commands from streams that may wait for a core.
+pub const COMMANDS_QUEUED: usize = 4_096;
+
+/// How many commands to one shard may wait (restart, stop, checkpointed).
+const CONTROLS_QUEUED: usize = 256;
+
+/// What reaches a core besides its streams' commands.
+pub enum CoreInput {
+    /// A shard to hold from now on.
+    Add(Box<ShardStart>),
+    /// A checkpoint was written, or not.
+    Written(Written),
+    /// A body was read from disk; none: it cannot be.
+    Loaded {
+        /// Which entry.
+        entry: EntryId,
+        /// Its encoded form.
+        bytes: Option<Bytes>,
+    },
+    /// A command for one shard.
+    Control {
+        /// Which shard.
+        shard: ShardId,
+        /// What to do.
+        control: ShardControl,
+        /// Whether it was handed over.
+        answer: oneshot::Sender<bool>,
+    },
+    /// Tell how things stand.
+    Report(oneshot::Sender<CoreReport>),
+    /// Close all sockets so that the sessions can be resumed; answered when they are closed.
+    CloseSockets(oneshot::Sender<()>),
+    /// Write a last checkpoint and end; answered with whether it was written.
+    Finish(oneshot::Sender<Result<(), String>>),
+}
+
+/// A shard as it is handed to its core.
+pub struct ShardStart {
+    /// Which.
+    pub shard: ShardId,
+    /// Our epoch for it.
+    pub epoch: u64,
+    /// What the store had of it: the log …
+    pub log: Option<RestoredLog>,
+    /// … its record, to be written again until the log has a newer one …
+    pub log_record: Vec<u8>,
+    /// … the cache …
+    pub cache: Cache,
+    /// … and the session.
+    pub resume: Option<ResumePoint>,
+    /// Whether what lies in the store of the cache is to be dropped (it did not fit or could not be read).
+    pub clear_cache: bool,
+    /// Entries that came back with the log, for the start's log line.
+    pub restored_entries: u64,
+    /// What its driver is made of; holds the ordinal of the newest session there ever was.
+    pub config: ShardConfig,
+    /// What its driver works with.
+    pub tools: ShardTools,
+    /// Told when the shard has ended by itself.
+    pub ended: mpsc::UnboundedSender<ShardEnd>,
+}
+
+/// What a core knows of itself, for metrics and status.
+#[derive(Debug, Clone)]
+pub struct CoreReport {
+    /// Which core.
+    pub core: usize,
+    /// Its shards.
+    pub shards: Vec<ShardReport>,
+    /// Its hub.
+    pub hub: HubStats,
+    /// Events by name since the start.
+    pub events: BTreeMap<&'static str, u64>,
+    /// Events with names that this version does not know.
+    pub events_unknown: u64,
+    /// Payloads the cache could make nothing of.
+    pub malformed: u64,
+    /// Gaps told, by cause: how many, and events known to be inside.
+    pub gaps: BTreeMap<&'static str, (u64, u64)>,
+    /// Age of the last written checkpoint in milliseconds.
+    pub checkpoint_age_ms: u64,
+    /// Commands waiting for the core.
+    pub commands_queued: usize,
+    /// Streams whose channel was full though they had credit; always 0 unless there is a bug.
+    pub overruns: u64,
+}
+
+/// One shard in a [`CoreReport`].
+#[derive(Debug, Clone)]
+pub struct ShardReport {
+    /// Which.
+    pub shard: ShardId,
+    /// The owner's epoch.
+    pub epoch: u64,
+    /// Ordinal of its session.
+    pub session: u64,
+    /// Discord's id of the session, where one lives.
+    pub session_id: Option<String>,
+    /// Position.
+    pub s: u64,
+    /// Guilds in the cache.
+    pub guilds: u64,
+    /// Bytes the cache holds.
+    pub cache_bytes: u64,
+    /// Position that the last written checkpoint stands at.
+    pub checkpointed_s: u64,
+}
+
+/// Sessions of this process by shard and ordinal; lets the demo and tests tie Discord's session ids to ours.
+pub type SessionIds = Arc<std::sync::Mutex<Vec<(ShardId, u64, String)>>>;
+
+/// What a core is started with.
+pub struct CoreSetup {
+    /// Its number.
+    pub core: usize,
+    /// Groups, limits already divided by the number of cores.
+    pub groups: Vec<GroupSpec>,
+    /// The store's threads.
+    pub keeper: Keeper,
+    /// The process's clock.
+    pub clock: Clock,
+    /// Seed of the hub's hash tables.
+    pub hash_seed: u64,
+    /// Ready shards of the process, for `/readyz`.
+    pub ready: Arc<AtomicU64>,
+    /// Session ids seen.
+    pub session_ids: SessionIds,
+}
+
+/// A core's ends of its channels.
+pub struct CoreChannels {
+    /// From streams.
+    pub commands: mpsc::Receiver<ToCore>,
+    /// From everybody else; unbounded in type, bounded by its senders (one checkpoint, the hub's few reads, people).
+    pub inputs: mpsc::UnboundedReceiver<CoreInput>,
+    /// The other end, for answers to ourselves.
+    pub answers: mpsc::UnboundedSender<CoreInput>,
+}
+
+struct Shard {
+    id: ShardId,
+    key: ShardKey,
+    epoch: u64,
+    cache: Cache,
+    control: mpsc::Sender<ShardControl>,
+    resume: Option<ResumePoint>,
+    ordinal: u64,
+    /// The log's record as last asked for.
+    log_record: Vec<u8>,
+    /// Rows of a checkpoint that failed, not yet overtaken by newer ones.
+    unsaved: HashMap<Vec<u8>, Option<Bytes>>,
+    clear_cache: bool,
+    /// Segments below this were given free in the last checkpoint.
+    released: u64,
+    /// Session and position in the last checkpoint handed over, and in the last one written.
+    handed: Option<(u64, u64)>,
+    written: Option<(u64, u64)>,
+    ready_once: bool,
+    running: bool,
+}
+
+/// Everything a core owns; shared by its shards' drivers and its loop, on one thread.
+pub struct CoreState {
+    core: usize,
+    side: CoreSide,
+    up: Vec<Up>,
+    shards: Vec<Shard>,
+    clock: Clock,
+    keeper: Keeper,
+    answers: mpsc::UnboundedSender<CoreInput>,
+    writing: bool,
+    since_checkpoint: u64,
+    written_at: Time,
+    wake: Rc<tokio::sync::Notify>,
+    events: [u64; EventKind::ALL.len() + 1],
+    malformed: u64,
+    gaps: BTreeMap<&'static str, (u64, u64)>,
+    reads_waiting: Vec<(EntryId, trunkline_delivery::Location)>,
+    ready: Arc<AtomicU64>,
+    session_ids: SessionIds,
+}
+
+impl CoreState {
+    /// The event path from the session's "deliver" on: cache, log, delivery. Synchronous; nothing here waits.
+    fn dispatch(&mut self, slot: usize, d: &Dispatched<'_>) {
+        let Some(shard) = self.shards.get_mut(slot) else { return };
+        let name = d.envelope.t.as_deref().unwrap_or_default();
+        let kind = EventKind::from_name(name);
+        let body = d.envelope.d;
+        let change = shard.cache.apply(kind, body);
+        let event = Event {
+            shard: shard.id,
+            session: d.session,
+            s: d.s,
+            epoch: shard.epoch,
+            kind,
+            name: EventName::new(kind, name),
+            encoding: d.encoding,
+            body: Bytes::copy_from_slice(body.raw()),
+            previous: change.previous,
+            origin: change.origin,
+            routing: routing(kind, body),
+            received_at_unix_us: d.received_unix_us,
+            received_at: d.received_at,
+        };
+        if let Some(resume) = &mut shard.resume {
+            resume.s = d.s;
+        }
+        self.side.offer(slot_of(slot), Arc::new(event), d.received_at, &mut self.up);
+        self.events[kind as usize] += 1;
+        self.malformed += u64::from(change.malformed);
+        self.since_checkpoint += 1;
+        if !self.up.is_empty() {
+            self.do_what_came_up();
+        }
+        if self.since_checkpoint >= CHECKPOINT_EVENTS && !self.writing {
+            self.wake.notify_one();
+        }
+    }
+
+    fn gap(&mut self, slot: usize, session: u64, first_s: Option<u64>, last_s: Option<u64>, cause: GapCause) {
+        let now = self.clock.now();
+        let Some(shard) = self.shards.get(slot) else { return };
+        let events = first_s.zip(last_s).map(|(first, last)| last.saturating_sub(first) + 1);
+        let gap = Gap { shard: shard.id, session, first_s, last_s, cause, events, at_unix_us: self.clock.unix_us() };
+        tracing::warn!(bot = shard.id.bot, shard = shard.id.index, cause = cause.as_str(), "gap: {gap}; every group is told");
+        self.count_gap(&gap);
+        self.side.gap(slot_of(slot), gap, now, &mut self.up);
+        self.do_what_came_up();
+    }
+
+    fn now_ready(&mut self, slot: usize) {
+        if let Some(shard) = self.shards.get_mut(slot)
+            && !std::mem::replace(&mut shard.ready_once, true)
+        {
+            self.ready.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn count_gap(&mut self, gap: &Gap) {
+        let counted = self.gaps.entry(gap.cause.as_str()).or_default();
+        counted.0 += 1;
+        counted.1 += gap.events.unwrap_or(0);
+    }
+
+    fn do_what_came_up(&mut self) {
+        let up = std::mem::take(&mut self.up);
+        for up in up {
+            match up {
+                Up::Load { entry, location } => self.read(entry, location),
+                Up::Fell { group, gap } => {
+                    tracing::warn!(
+                        group = group.0,
+                        bot = gap.shard.bot,
+                        shard = gap.shard.index,
+                        "the group fell behind its limit and lost events: {gap}; it is told"
+                    );
+                    self.count_gap(&gap);
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, entry: EntryId, location: trunkline_delivery::Location) {
+        let Some(shard) = self.shards.get(entry.slot.0 as usize) else { return };
+        if !self.keeper.read(shard.key, entry, location, self.answers.clone()) {
+            self.reads_waiting.push((entry, location));
+        }
+    }
+
+    /// Takes a checkpoint of every shard that changed and hands it over, unless one is still being written.
+    fn checkpoint(&mut self) {
+        if self.writing {
+            return;
+        }
+        self.since_checkpoint = 0;
+        let mut parts = Vec::new();
+        let mut idle = Vec::new();
+        for (index, shard) in self.shards.iter_mut().enumerate() {
+            let stands = shard.resume.as_ref().map_or((shard.ordinal, 0), |point| (point.session, point.s));
+            let log = self.side.with_hub(self.clock.now(), &mut self.up, |hub, _| hub.checkpoint(slot_of(index)));
+            let mut rows = std::mem::take(&mut shard.unsaved);
+            for (key, value) in shard.cache.take_changes() {
+                rows.insert(key.to_vec(), value);
+            }
+            let Some(log) = log else {
+                // One of this slot is still outstanding, which `writing` excludes; keep what was taken for the next one.
+                shard.unsaved = rows;
+                continue;
+            };
+            let moved = shard.handed != Some(stands) || log.record != shard.log_record || log.release_below != shard.released;
+            if !moved && log.new_entries.is_empty() && rows.is_empty() && !shard.clear_cache {
+                idle.push(slot_of(index));
+                continue;
+            }
+            let (entries, release_below) = (log.new_entries, log.release_below);
+            shard.log_record = log.record;
+            shard.released = release_below;
+            shard.handed = Some(stands);
+            parts.push(ShardPart {
+                slot: slot_of(index),
+                key: shard.key,
+                epoch: shard.epoch,
+                record: Record { ordinal: shard.ordinal, resume: shard.resume.clone(), log: shard.log_record.clone() },
+                cache: rows.into_iter().collect(),
+                clear_cache: std::mem::take(&mut shard.clear_cache),
+                entries,
+                release_below,
+            });
+        }
+        let now = self.clock.now();
+        for slot in idle {
+            // Nothing changed since the last one: what is on disk is this checkpoint.
+            self.side.with_hub(now, &mut self.up, |hub, out| hub.stored(slot, &[], now, out));
+        }
+        if parts.is_empty() {
+            self.written_at = now;
+        } else {
+            self.writing = true;
+            self.keeper.commit(parts, self.answers.clone());
+        }
+        self.do_what_came_up();
+    }
+
+    fn written(&mut self, written: Written) {
+        self.writing = false;
+        let now = self.clock.now();
+        let mut located: HashMap<Slot, Vec<_>> = HashMap::new();
+        let failed = match written.outcome {
+            Ok(locations) => {
+                located.extend(locations);
+                self.written_at = now;
+                None
+            }
+            Err(text) => Some(text),
+        };
+        for part in written.parts {
+            let Some(shard) = self.shards.get_mut(part.slot.0 as usize) else { continue };
+            if failed.is_some() {
+                shard.handed = None;
+                shard.clear_cache |= part.clear_cache;
+                for (key, value) in part.cache {
+                    // What the cache changed since is newer and stays.
+                    shard.unsaved.entry(key).or_insert(value);
+                }
+                self.side.with_hub(now, &mut self.up, |hub, out| hub.not_stored(part.slot, now, out));
+                continue;
+            }
+            let locations = located.remove(&part.slot).unwrap_or_default();
+            self.side.with_hub(now, &mut self.up, |hub, out| hub.stored(part.slot, &locations, now, out));
+            if let Some(point) = &part.record.resume {
+                shard.written = Some((point.session, point.s));
+                // A full channel is caught up by the next checkpoint.
+                shard.control.try_send(ShardControl::Checkpointed { session: point.session, s: point.s }).ok();
+            }
+        }
+        self.do_what_came_up();
+        if self.since_checkpoint >= CHECKPOINT_EVENTS {
+            self.wake.notify_one();
+        }
+    }
+
+    fn report(&self, commands_queued: usize) -> CoreReport {
+        let now = self.clock.now();
+        CoreReport {
+            core: self.core,
+            shards: self
+                .shards
+                .iter()
+                .map(|shard| ShardReport {
+                    shard: shard.id,
+                    epoch: shard.epoch,
+                    session: shard.ordinal,
+                    session_id: shard.resume.as_ref().map(|point| point.session_id.clone()),
+                    s: shard.resume.as_ref().map_or(0, |point| point.s),
+                    guilds: shard.cache.size(Kind::Guild).count,
+                    cache_bytes: shard.cache.bytes(),
+                    checkpointed_s: shard.written.map_or(0, |(_, s)| s),
+                })
+                .collect(),
+            hub: self.side.hub().stats(now),
+            events: EventKind::ALL.iter().map(|kind| (kind.name(), self.events[*kind as usize])).filter(|(_, count)| *count > 0).collect(),
+            events_unknown: self.events[EventKind::Unknown as usize],
+            malformed: self.malformed,
+            gaps: self.gaps.clone(),
+            checkpoint_age_ms: u64::try_from(now.since(self.written_at).as_millis()).unwrap_or(u64::MAX),
+            commands_queued,
+            overruns: self.side.overruns(),
+        }
+    }
+}
+
+fn slot_of(index: usize) -> Slot {
+    // The hub refuses slots above its own, far lower, limit.
+    Slot(u32::try_from(index).unwrap_or(u32::MAX))
+}
+
+/// A shard's driver calls this; it finds its way to the core's state.
+struct Handler {
+    state: Rc<RefCell<CoreState>>,
+    slot: usize,
+}
+
+impl ShardEvents for Handler {
+    fn dispatch(&mut self, dispatched: Dispatched<'_>) {
+        self.state.borrow_mut().dispatch(self.slot, &dispatched);
+    }
+
+    fn ready(&mut self, ready: Ready<'_>) {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let Some(shard) = state.shards.get_mut(self.slot) else { return };
+        shard.cache.ready(ready.guilds);
+        shard.ordinal = ready.session;
+        state.now_ready(self.slot);
+    }
+
+    fn resumed(&mut self, _session: u64, _replayed: u64) {
+        self.state.borrow_mut().now_ready(self.slot);
+    }
+
+    fn session_lost(&mut self, _cause: LostCause, session: u64, last_s: u64) {
+        let mut state = self.state.borrow_mut();
+        if let Some(shard) = state.shards.get_mut(self.slot) {
+            shard.resume = None;
+        }
+        state.gap(self.slot, session, Some(last_s + 1), None, GapCause::SessionLost);
+    }
+
+    fn gap(&mut self, session: u64, first_s: u64, last_s: u64) {
+        self.state.borrow_mut().gap(self.slot, session, Some(first_s), Some(last_s), GapCause::SequenceJump);
+    }
+
+    fn settled(&mut self, point: Option<&ResumePoint>) {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let Some(shard) = state.shards.get_mut(self.slot) else { return };
+        match (&mut shard.resume, point) {
+            // The common case: the same session, further on. Its guild list is not copied again.
+            (Some(held), Some(point)) if held.session == point.session && held.session_id == point.session_id => {
+                held.s = point.s;
+                if held.resume_url != point.resume_url {
+                    held.resume_url.clone_from(&point.resume_url);
+                }
+            }
+            (held, Some(point)) => {
+                shard.ordinal = point.session;
+                if let Ok(mut ids) = state.session_ids.lock() {
+                    ids.push((shard.id, point.session, point.session_id.clone()));
+                }
+                *held = Some(point.clone());
+            }
+            (held, None) => *held = None,
+        }
+    }
+
+    fn room(&self) -> bool {
+        self.state.borrow().side.hub().room(slot_of(self.slot))
+    }
+}
+
+/// Runs a core until it is told to finish. To be called on the core's own thread, inside its single-threaded runtime.
+pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
+    let CoreSetup { core, groups, keeper, clock, hash_seed, ready, session_ids } = setup;
+    let CoreChannels { mut commands, mut inputs, answers } = channels;
+    let mut hub = Hub::new(HubConfig { hash_seed, ..HubConfig::default() });
+    for group in groups {
+        if let Err(error) = hub.declare(group) {
+            // The configuration allows no more groups than a hub takes, and no name twice.
+            tracing::error!("a worker group was not taken: {error}");
+        }
+    }
+    let wake = Rc::new(tokio::sync::Notify::new());
+    let state = Rc::new(RefCell::new(CoreState {
+        core,
+        side: CoreSide::new(hub),
+        up: Vec::new(),
+        shards: Vec::new(),
+        written_at: clock.now(),
+        clock: clock.clone(),
+        keeper,
+        answers,
+        writing: false,
+        since_checkpoint: 0,
+        wake: wake.clone(),
+        events: [0; EventKind::ALL.len() + 1],
+        malformed: 0,
+        gaps: BTreeMap::new(),
+        reads_waiting: Vec::new(),
+        ready,
+        session_ids,
+    }));
+    let mut drivers = tokio::task::JoinSet::new();
+    let mut every = tokio::time::interval(CHECKPOINT_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tick_at = clock.now();
+    // Whoever waits for the last checkpoint, and whether it has been taken already.
+    let mut finishing: Option<(oneshot::Sender<Result<(), String>>, bool)> = None;
+
+    loop {
+        tokio::select! {
+            biased;
+            command = commands.recv() => {
+                let Some(command) = command else { break };
+                let mut state = state.borrow_mut();
+                let state = &mut *state;
+                let now = clock.now();
+                state.side.handle(command, now, &mut state.up);
+                for _ in 1..COMMANDS_AT_ONCE {
+                    let Ok(command) = commands.try_recv() else { break };
+                    state.side.handle(command, now, &mut state.up);
+                }
+                state.do_what_came_up();
+                tick_at = now;
+            }
+            input = inputs.recv() => {
+                let Some(input) = input else { break };
+                match input {
+                    CoreInput::Add(start) => add_shard(&state, &mut drivers, *start),
+                    CoreInput::Written(written) => {
+                        let outcome = written.outcome.as_ref().map(|_| ()).map_err(Clone::clone);
+                        state.borrow_mut().written(written);
+                        match finishing.take() {
+                            None => {}
+                            Some((done, true)) => {
+                                done.send(outcome).ok();
+                                break;
+                            }
+                            // The one that was under way when we were told to finish is not the last one.
+                            Some((done, false)) => {
+                                let mut state = state.borrow_mut();
+                                state.checkpoint();
+                                if !state.writing {
+                                    done.send(outcome).ok();
+                                    break;
+                                }
+                                finishing = Some((done, true));
+                            }
+                        }
+                    }
+                    CoreInput::Loaded { entry, bytes } => {
+                        let mut state = state.borrow_mut();
+                        let state = &mut *state;
+                        let now = clock.now();
+                        let body = bytes.and_then(|bytes| trunkline_delivery::decode_entry(&bytes, now, clock.unix_us()).ok());
+                        state.side.loaded(entry, body, now, &mut state.up);
+                        state.do_what_came_up();
+                        tick_at = now;
+                    }
+                    CoreInput::Control { shard, control, answer } => {
+                        let handed = state.borrow().shards.iter().find(|s| s.id == shard && s.running).is_some_and(|s| s.control.try_send(control).is_ok());
+                        answer.send(handed).ok();
+                    }
+                    CoreInput::Report(answer) => {
+                        let queued = commands.len();
+                        answer.send(state.borrow().report(queued)).ok();
+                    }
+                    CoreInput::CloseSockets(done) => {
+                        let controls: Vec<_> = state.borrow().shards.iter().filter(|s| s.running).map(|s| s.control.clone()).collect();
+                        for control in controls {
+                            // A driver that has ended has closed its socket.
+                            control.send(ShardControl::Stop).await.ok();
+                        }
+                        while drivers.join_next().await.is_some() {}
+                        done.send(()).ok();
+                    }
+                    CoreInput::Finish(done) => {
+                        let mut state = state.borrow_mut();
+                        let under_way = state.writing;
+                        state.checkpoint();
+                        if !state.writing {
+                            done.send(Ok(())).ok();
+                            break;
+                        }
+                        finishing = Some((done, !under_way));
+                    }
+                }
+            }
+            () = wake.notified() => state.borrow_mut().checkpoint(),
+            _ = every.tick() => {
+                let mut state = state.borrow_mut();
+                for (entry, location) in std::mem::take(&mut state.reads_waiting) {
+                    state.read(entry, location);
+                }
+                state.checkpoint();
+            }
+            () = tokio::time::sleep_until(clock.instant(tick_at)) => {
+                let mut state = state.borrow_mut();
+                let state = &mut *state;
+                let now = clock.now();
+                // Without anything due, once a second is enough to notice the age limit of what comes meanwhile.
+                tick_at = state.side.tick(now, &mut state.up).unwrap_or(now + Duration::from_secs(1)).min(now + Duration::from_secs(1));
+                state.do_what_came_up();
+            }
+            Some(_) = drivers.join_next(), if !drivers.is_empty() => {}
+        }
+    }
+}
+
+fn add_shard(state: &Rc<RefCell<CoreState>>, drivers: &mut tokio::task::JoinSet<()>, start: ShardStart) {
+    let (control, control_rx) = mpsc::channel(CONTROLS_QUEUED);
+    let ShardStart { shard, epoch, log, log_record, cache, resume, clear_cache, restored_entries, config, tools, ended } = start;
+    let slot = {
+        let mut state = state.borrow_mut();
+        let state = &mut *state;
+        let slot = state.shards.len();
+        let now = state.clock.now();
+        if let Err(error) = state.side.with_hub(now, &mut state.up, |hub, out| hub.add_shard(slot_of(slot), shard, log, now, out)) {
+            tracing::error!(bot = shard.bot, shard = shard.index, "the shard was not taken: {error}");
+            return;
+        }
+        if let Some(point) = &resume {
+            tracing::info!(
+                bot = shard.bot,
+                shard = shard.index,
+                session = point.session,
+                s = point.s,
+                events = restored_entries,
+                guilds = cache.size(Kind::Guild).count,
+                "restored from the checkpoint: resuming, unacknowledged events are delivered again"
+            );
+            if let Ok(mut ids) = state.session_ids.lock() {
+                ids.push((shard, point.session, point.session_id.clone()));
+            }
+        }
+        state.shards.push(Shard {
+            id: shard,
+            key: ShardKey { bot: shard.bot, index: shard.index, count: shard.count },
+            epoch,
+            cache,
+            control,
+            written: resume.as_ref().map(|point| (point.session, point.s)),
+            resume: resume.clone(),
+            ordinal: config.ordinal,
+            log_record,
+            unsaved: HashMap::new(),
+            clear_cache,
+            released: 0,
+            handed: None,
+            ready_once: false,
+            running: true,
+        });
+        state.do_what_came_up();
+        slot
+    };
+    let mut handler = Handler { state: state.clone(), slot };
+    let state = state.clone();
+    drivers.spawn_local(async move {
+        let end = run_shard(config, resume, tools, control_rx, &mut handler).await;
+        if let Some(shard) = state.borrow_mut().shards.get_mut(slot) {
+            shard.running = false;
+        }
+        // Nobody listens any more when the process is stopping.
+        ended.send(end).ok();
+    });
+}

@@ -1,0 +1,250 @@
+//! The store's threads: checkpoints are written and bodies are read here, off every core's path.
+//!
+//! A core has at most one checkpoint under way; its next one waits and merges, so a slow store makes checkpoints older, never queues
+//! longer. Reads have a thread of their own, so that a lagging group does not wait behind a checkpoint.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use trunkline_delivery::{Body, EntryId, Location, Slot};
+use trunkline_store::{Commit, ShardCommit, ShardKey, Store, StoreError};
+
+use super::core::CoreInput;
+use super::record::Record;
+
+/// Reads that may wait; the hub asks for few at a time per group.
+const READS_QUEUED: usize = 4_096;
+
+/// One shard's part of a checkpoint, encoded on the store's thread.
+#[derive(Debug)]
+pub struct ShardPart {
+    /// Its place in the core's hub.
+    pub slot: Slot,
+    /// Its name in the store.
+    pub key: ShardKey,
+    /// The owner's epoch.
+    pub epoch: u64,
+    /// Session and progress.
+    pub record: Record,
+    /// Cache rows that changed.
+    pub cache: Vec<(Vec<u8>, Option<Bytes>)>,
+    /// Drop all cache rows first.
+    pub clear_cache: bool,
+    /// Bodies not yet on disk.
+    pub entries: Vec<(u64, Body)>,
+    /// Segments wholly below may go.
+    pub release_below: u64,
+}
+
+/// What a commit came to; goes back to the core.
+#[derive(Debug)]
+pub struct Written {
+    /// What was to be written; cache rows are kept so that a failed commit can be merged into the next one.
+    pub parts: Vec<ShardPart>,
+    /// Where bodies lie now, by slot, or why nothing was written.
+    pub outcome: Result<Vec<(Slot, Vec<(u64, Location)>)>, String>,
+}
+
+enum Job {
+    Commit { parts: Vec<ShardPart>, answer: mpsc::UnboundedSender<CoreInput> },
+    Stop,
+}
+
+/// A body to be read; `None` in the channel ends the thread.
+struct Read {
+    key: ShardKey,
+    entry: EntryId,
+    location: Location,
+    answer: mpsc::UnboundedSender<CoreInput>,
+}
+
+/// Counters of the store's threads.
+#[derive(Debug, Default)]
+pub struct KeeperStats {
+    /// Checkpoints written.
+    pub commits: AtomicU64,
+    /// Checkpoints that failed.
+    pub failures: AtomicU64,
+    /// Bodies written.
+    pub entries: AtomicU64,
+    /// Bytes of bodies written.
+    pub entry_bytes: AtomicU64,
+    /// Cache rows written.
+    pub rows: AtomicU64,
+    /// Microseconds spent writing.
+    pub busy_us: AtomicU64,
+    /// Whether the last checkpoint failed.
+    pub failing: AtomicBool,
+    /// Whether another owner's epoch was found above ours.
+    pub fenced: AtomicBool,
+}
+
+/// A handle on the store's threads; cheap to clone.
+#[derive(Clone)]
+pub struct Keeper {
+    jobs: mpsc::UnboundedSender<Job>,
+    reads: mpsc::Sender<Option<Read>>,
+    /// The store itself, for loading at start.
+    pub store: Arc<Store>,
+    /// Counters.
+    pub stats: Arc<KeeperStats>,
+}
+
+/// The threads, to wait for at the end.
+pub struct KeeperThreads(Vec<JoinHandle<()>>);
+
+impl KeeperThreads {
+    /// Waits until everything handed over is written and synced. Call after [`Keeper::stop`].
+    pub fn join(self) {
+        for thread in self.0 {
+            // A panicked store thread has been told on standard error already.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Keeper {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(store: Arc<Store>) -> std::io::Result<(Self, KeeperThreads)> {
+        // Unbounded in type only: a core sends its next commit after the answer to its last, a bot one ledger at a time.
+        let (jobs, job_rx) = mpsc::unbounded_channel();
+        let (reads, read_rx) = mpsc::channel(READS_QUEUED);
+        let stats = Arc::new(KeeperStats::default());
+        let writer = std::thread::Builder::new().name("store".into()).spawn({
+            let (store, stats) = (store.clone(), stats.clone());
+            move || write(&store, &stats, job_rx)
+        })?;
+        let reader = std::thread::Builder::new().name("store-read".into()).spawn({
+            let store = store.clone();
+            move || read(&store, read_rx)
+        })?;
+        Ok((Self { jobs, reads, store, stats }, KeeperThreads(vec![writer, reader])))
+    }
+
+    /// Hands a checkpoint over; the answer comes as [`CoreInput::Written`].
+    pub fn commit(&self, parts: Vec<ShardPart>, answer: mpsc::UnboundedSender<CoreInput>) {
+        // A stopped keeper answers nobody: the process is ending.
+        self.jobs.send(Job::Commit { parts, answer }).ok();
+    }
+
+    /// Asks for a body; the answer comes as [`CoreInput::Loaded`]. False when too many reads wait: try again later.
+    #[must_use]
+    pub fn read(&self, key: ShardKey, entry: EntryId, location: Location, answer: mpsc::UnboundedSender<CoreInput>) -> bool {
+        self.reads.try_send(Some(Read { key, entry, location, answer })).is_ok()
+    }
+
+    /// Lets the threads end after what was handed over. Blocks while reads are queued.
+    pub fn stop(self) {
+        // Already stopped is as good.
+        self.jobs.send(Job::Stop).ok();
+        self.reads.blocking_send(None).ok();
+    }
+}
+
+fn write(store: &Store, stats: &KeeperStats, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    let mut told: Option<(String, Instant)> = None;
+    while let Some(job) = jobs.blocking_recv() {
+        match job {
+            Job::Commit { parts, answer } => {
+                let began = Instant::now();
+                let outcome = commit(store, stats, &parts);
+                stats.busy_us.fetch_add(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+                let outcome = match outcome {
+                    Ok(locations) => {
+                        stats.commits.fetch_add(1, Ordering::Relaxed);
+                        if told.take().is_some() {
+                            tracing::info!("the store takes checkpoints again");
+                        }
+                        stats.failing.store(false, Ordering::Relaxed);
+                        Ok(locations)
+                    }
+                    Err(error) => {
+                        stats.failures.fetch_add(1, Ordering::Relaxed);
+                        stats.failing.store(true, Ordering::Relaxed);
+                        if matches!(error, StoreError::Fenced { .. }) {
+                            stats.fenced.store(true, Ordering::Relaxed);
+                        }
+                        let text = error.to_string();
+                        // Said once a minute, not once a checkpoint.
+                        if told.as_ref().is_none_or(|(before, at)| *before != text || at.elapsed() > Duration::from_secs(60)) {
+                            tracing::error!("checkpoint not written, events go on: {text}");
+                            told = Some((text.clone(), Instant::now()));
+                        }
+                        Err(text)
+                    }
+                };
+                // A core that is gone needs no answer.
+                answer.send(CoreInput::Written(Written { parts, outcome })).ok();
+            }
+            Job::Stop => break,
+        }
+    }
+    if let Err(error) = store.sync() {
+        tracing::error!("the store could not be synced to disk at the end: {error}");
+    }
+}
+
+fn commit(store: &Store, stats: &KeeperStats, parts: &[ShardPart]) -> Result<Vec<(Slot, Vec<(u64, Location)>)>, StoreError> {
+    let mut shards = Vec::with_capacity(parts.len());
+    for part in parts {
+        let mut entries = Vec::with_capacity(part.entries.len());
+        for (position, body) in &part.entries {
+            let mut bytes = Vec::with_capacity(body.bytes_held() + 64);
+            trunkline_delivery::encode_entry(body, &mut bytes);
+            stats.entry_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            entries.push((*position, Bytes::from(bytes)));
+        }
+        stats.entries.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        stats.rows.fetch_add(part.cache.len() as u64, Ordering::Relaxed);
+        shards.push(ShardCommit {
+            shard: part.key,
+            epoch: part.epoch,
+            record: part.record.encode(),
+            cache: part.cache.clone(),
+            clear_cache: part.clear_cache,
+            entries,
+            release_below: part.release_below,
+        });
+    }
+    let located = store.commit(Commit { shards })?;
+    Ok(located
+        .into_iter()
+        .filter_map(|(key, locations)| {
+            let slot = parts.iter().find(|part| part.key == key)?.slot;
+            Some((slot, locations.into_iter().map(|(position, at)| (position, location(at))).collect()))
+        })
+        .collect())
+}
+
+/// The store's location as delivery knows it.
+#[must_use]
+pub fn location(at: trunkline_store::Location) -> Location {
+    Location { segment: at.segment, offset: at.offset, len: at.len }
+}
+
+fn read(store: &Store, mut reads: mpsc::Receiver<Option<Read>>) {
+    while let Some(Some(Read { key, entry, location, answer })) = reads.blocking_recv() {
+        let at = trunkline_store::Location { segment: location.segment, offset: location.offset, len: location.len };
+        let bytes = match store.read_entry(key, at) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                tracing::error!(
+                    bot = key.bot,
+                    shard = key.index,
+                    position = entry.position,
+                    "an event on disk cannot be read, it becomes a gap: {error}"
+                );
+                None
+            }
+        };
+        // A core that is gone needs no answer.
+        answer.send(CoreInput::Loaded { entry, bytes }).ok();
+    }
+}

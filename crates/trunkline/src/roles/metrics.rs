@@ -1,0 +1,277 @@
+//! Prometheus text: rendered when asked, from counters that the roles keep anyway; nothing here is on a path.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::core::CoreReport;
+use super::node::Shared;
+use super::status;
+
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String cannot fail.
+        writeln!(self.0, "# HELP trunkline_{name} {help}\n# TYPE trunkline_{name} {kind}").ok();
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        self.0.push_str("trunkline_");
+        self.0.push_str(name);
+        for (i, (label, text)) in labels.iter().enumerate() {
+            self.0.push(if i == 0 { '{' } else { ',' });
+            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ");
+            write!(self.0, "{label}=\"{text}\"").ok();
+        }
+        if !labels.is_empty() {
+            self.0.push('}');
+        }
+        writeln!(self.0, " {value}").ok();
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
+        self.family(name, kind, help);
+        self.sample(name, &[], value);
+    }
+}
+
+/// The page.
+#[must_use]
+pub fn render(shared: &Shared, reports: &[CoreReport]) -> String {
+    let mut page = Page(String::with_capacity(16 << 10));
+    events(&mut page, reports);
+    shards(&mut page, shared);
+    groups(&mut page, shared, reports);
+    door(&mut page, shared);
+    store(&mut page, shared, reports);
+    page.0
+}
+
+fn events(page: &mut Page, reports: &[CoreReport]) {
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut gaps: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for core in reports {
+        for (kind, count) in &core.events {
+            *kinds.entry(kind).or_default() += count;
+        }
+        *kinds.entry("unknown").or_default() += core.events_unknown;
+        for (cause, (count, events)) in &core.gaps {
+            let sum = gaps.entry(cause).or_default();
+            sum.0 += count;
+            sum.1 += events;
+        }
+    }
+    page.family("events_total", "counter", "Dispatched events by kind.");
+    for (kind, count) in &kinds {
+        page.sample("events_total", &[("kind", kind)], count);
+    }
+    page.family("gaps_total", "counter", "Gaps told, by cause.");
+    for (cause, (count, _)) in &gaps {
+        page.sample("gaps_total", &[("cause", cause)], count);
+    }
+    page.family("gap_events_total", "counter", "Events known to be inside told gaps, by cause.");
+    for (cause, (_, events)) in &gaps {
+        page.sample("gap_events_total", &[("cause", cause)], events);
+    }
+    page.one(
+        "malformed_payloads_total",
+        "counter",
+        "Payloads the cache could make nothing of.",
+        reports.iter().map(|core| core.malformed).sum::<u64>(),
+    );
+    page.family("core_commands_queued", "gauge", "Commands from worker streams that wait for the core.");
+    for core in reports {
+        page.sample("core_commands_queued", &[("core", &core.core.to_string())], core.commands_queued);
+    }
+    page.one(
+        "stream_overruns_total",
+        "counter",
+        "Streams broken off because they had no room in spite of credit; a bug if not 0.",
+        reports.iter().map(|core| core.overruns).sum::<u64>(),
+    );
+}
+
+fn shards(page: &mut Page, shared: &Shared) {
+    let bots = shared.bots.lock().map(|bots| bots.values().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    page.family("shards", "gauge", "Shards by bot and state.");
+    for bot in &bots {
+        let mut states: BTreeMap<&str, u64> = BTreeMap::new();
+        for (_, counters) in &bot.shards {
+            *states.entry(status::phase_name(counters.phase())).or_default() += 1;
+        }
+        for (state, count) in states {
+            page.sample("shards", &[("bot", &bot.name), ("state", state)], count);
+        }
+    }
+    page.one("shards_ready_once", "gauge", "Shards that have been ready since the start.", shared.ready.load(Relaxed));
+    let simple: [(&str, &str, fn(&trunkline_gateway::ShardStats) -> u64); 9] = [
+        ("gateway_compressed_bytes_total", "Bytes read from Discord before decompression.", |c| c.bytes_compressed.load(Relaxed)),
+        ("gateway_plain_bytes_total", "Bytes after decompression.", |c| c.bytes_plain.load(Relaxed)),
+        ("gateway_frames_total", "Gateway messages.", |c| c.frames.load(Relaxed)),
+        ("gateway_duplicates_total", "Repeated dispatches, dropped before the cache.", |c| c.duplicates.load(Relaxed)),
+        ("gateway_bad_frames_total", "Messages that could not be read.", |c| c.bad_frames.load(Relaxed)),
+        ("gateway_identifies_total", "IDENTIFYs sent.", |c| c.identifies.load(Relaxed)),
+        ("gateway_resumes_total", "Successful resumes.", |c| c.resumed.load(Relaxed)),
+        ("gateway_replayed_total", "Dispatches replayed by resumes.", |c| c.replayed.load(Relaxed)),
+        ("gateway_missing_total", "Dispatches left out by jumps in the sequence.", |c| c.gap_events.load(Relaxed)),
+    ];
+    for (name, help, read) in simple {
+        page.family(name, "counter", help);
+        for bot in &bots {
+            page.sample(name, &[("bot", &bot.name)], bot.shards.iter().map(|(_, counters)| read(counters)).sum::<u64>());
+        }
+    }
+    page.family("gateway_inflate_memory_bytes", "gauge", "Memory of decompression contexts.");
+    for bot in &bots {
+        page.sample(
+            "gateway_inflate_memory_bytes",
+            &[("bot", &bot.name)],
+            bot.shards.iter().map(|(_, c)| c.inflate_memory_bytes.load(Relaxed)).sum::<u64>(),
+        );
+    }
+    page.family("gateway_beat_rtt_seconds", "gauge", "Round trip of the last heartbeat, by shard.");
+    for bot in &bots {
+        for (shard, counters) in &bot.shards {
+            #[allow(clippy::cast_precision_loss, reason = "microseconds of a round trip fit a double")]
+            let seconds = counters.beat_rtt_us.load(Relaxed) as f64 / 1e6;
+            page.sample("gateway_beat_rtt_seconds", &[("bot", &bot.name), ("shard", &shard.index.to_string())], seconds);
+        }
+    }
+    page.family("gateway_reconnects_total", "counter", "Reconnects by cause.");
+    summed(page, "gateway_reconnects_total", &bots, |c| c.reconnects.each().collect());
+    page.family("gateway_sessions_lost_total", "counter", "Sessions lost by cause.");
+    summed(page, "gateway_sessions_lost_total", &bots, |c| c.losses.each().collect());
+    identify(page, &bots);
+}
+
+fn summed(
+    page: &mut Page,
+    name: &str,
+    bots: &[super::bots::BotState],
+    read: fn(&trunkline_gateway::ShardStats) -> Vec<(&'static str, u64)>,
+) {
+    for bot in bots {
+        let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
+        for (_, counters) in &bot.shards {
+            for (cause, count) in read(counters) {
+                *causes.entry(cause).or_default() += count;
+            }
+        }
+        for (cause, count) in causes {
+            page.sample(name, &[("bot", &bot.name), ("cause", cause)], count);
+        }
+    }
+}
+
+fn identify(page: &mut Page, bots: &[super::bots::BotState]) {
+    let views: Vec<_> = bots.iter().filter_map(|bot| Some((bot.name.as_str(), bot.identify.as_ref()?.status()))).collect();
+    page.family("identify_remaining", "gauge", "Identifies left of the day.");
+    for (bot, view) in &views {
+        page.sample("identify_remaining", &[("bot", bot)], view.remaining);
+    }
+    page.family("identify_total", "gauge", "Identifies a day.");
+    for (bot, view) in &views {
+        page.sample("identify_total", &[("bot", bot)], view.total);
+    }
+    page.family("identify_reserve", "gauge", "Identifies kept back for a person to release.");
+    for (bot, view) in &views {
+        page.sample("identify_reserve", &[("bot", bot)], view.reserve);
+    }
+    page.family("identify_waiting", "gauge", "Shards that wait to identify.");
+    for (bot, view) in &views {
+        page.sample("identify_waiting", &[("bot", bot)], view.waiting.len());
+    }
+    page.family("identify_ledger_failing", "gauge", "1 while the identify ledger cannot be written.");
+    for (bot, view) in &views {
+        page.sample("identify_ledger_failing", &[("bot", bot)], u8::from(view.ledger_failing));
+    }
+}
+
+fn groups(page: &mut Page, shared: &Shared, reports: &[CoreReport]) {
+    let groups = status::groups(shared, reports);
+    let gauges: [(&str, &str, &str, fn(&status::GroupStatus) -> u64); 9] = [
+        ("group_workers", "gauge", "Open worker streams.", |g| g.workers),
+        ("group_log_entries", "gauge", "Events held unacknowledged.", |g| g.entries),
+        ("group_log_memory_bytes", "gauge", "Bytes of them in memory.", |g| g.memory_bytes),
+        ("group_log_disk_bytes", "gauge", "Bytes of them on disk only.", |g| g.disk_bytes),
+        ("group_log_oldest_age_ms", "gauge", "Age of the oldest of them.", |g| g.oldest_age_ms),
+        ("group_in_flight", "gauge", "Events sent and not acknowledged.", |g| g.in_flight),
+        ("group_acknowledged_total", "counter", "Events acknowledged.", |g| g.acked),
+        ("group_redelivered_total", "counter", "Events sent again.", |g| g.redelivered),
+        ("group_gap_events_total", "counter", "Events known to be inside gaps told to the group.", |g| g.events_in_gaps),
+    ];
+    for (name, kind, help, read) in gauges {
+        page.family(name, kind, help);
+        for group in &groups {
+            page.sample(name, &[("group", &group.name)], read(group));
+        }
+    }
+    page.family("group_gaps_total", "counter", "Gaps told to the group, by cause.");
+    for group in &groups {
+        for (cause, count) in &group.gaps {
+            page.sample("group_gaps_total", &[("group", &group.name), ("cause", cause)], count);
+        }
+    }
+}
+
+fn door(page: &mut Page, shared: &Shared) {
+    let stats = shared.door.stats();
+    let counters: [(&str, &str, fn(&trunkline_doors::stats::GroupStats) -> u64); 10] = [
+        ("door_streams_total", "Worker streams that identified.", |g| g.streams.get()),
+        ("door_events_total", "Events sent to workers.", |g| g.events.get()),
+        ("door_bytes_total", "Bytes sent to workers.", |g| g.bytes.get()),
+        ("door_filtered_total", "Events that a worker's stream has no form for or did not want.", |g| g.filtered.get()),
+        ("door_acknowledged_total", "Acknowledged by workers.", |g| g.acked.get()),
+        ("door_bad_acknowledgements_total", "Acknowledgements of what was never sent; ignored.", |g| g.bad_acks.get()),
+        ("door_asked_total", "Heartbeat requests sent.", |g| g.asked.get()),
+        ("door_answered_total", "Heartbeat requests answered.", |g| g.answered.get()),
+        ("door_timeouts_total", "Streams ended because heartbeats went unanswered.", |g| g.timeouts.get()),
+        ("door_broken_total", "Streams that broke.", |g| g.broken.get()),
+    ];
+    for (name, help, read) in counters {
+        page.family(name, "counter", help);
+        for group in &stats.groups {
+            page.sample(name, &[("group", &group.name)], read(group));
+        }
+    }
+    page.one("door_refused_identities_total", "counter", "Workers refused for a wrong group or token.", stats.refused_identities.get());
+    page.family("latency_seconds", "histogram", "From the socket's read to the worker's stream.");
+    let mut sum = 0;
+    for (bound, count) in stats.latency.buckets() {
+        sum += count;
+        #[allow(clippy::cast_precision_loss, reason = "bounds are small")]
+        let le = bound.map_or_else(|| "+Inf".to_owned(), |us| (us as f64 / 1e6).to_string());
+        page.sample("latency_seconds_bucket", &[("le", &le)], sum);
+    }
+    #[allow(clippy::cast_precision_loss, reason = "a metric")]
+    page.sample("latency_seconds_sum", &[], stats.latency.sum_us() as f64 / 1e6);
+    page.sample("latency_seconds_count", &[], sum);
+}
+
+fn store(page: &mut Page, shared: &Shared, reports: &[CoreReport]) {
+    let stats = &shared.keeper.stats;
+    page.one("checkpoints_total", "counter", "Checkpoints written.", stats.commits.load(Relaxed));
+    page.one("checkpoint_failures_total", "counter", "Checkpoints that could not be written.", stats.failures.load(Relaxed));
+    page.one("checkpoint_events_total", "counter", "Event bodies written to segments.", stats.entries.load(Relaxed));
+    page.one("checkpoint_event_bytes_total", "counter", "Their bytes.", stats.entry_bytes.load(Relaxed));
+    page.one("checkpoint_rows_total", "counter", "Cache rows written.", stats.rows.load(Relaxed));
+    #[allow(clippy::cast_precision_loss, reason = "a metric")]
+    page.one("checkpoint_busy_seconds_total", "counter", "Time spent writing checkpoints.", stats.busy_us.load(Relaxed) as f64 / 1e6);
+    page.one(
+        "checkpoint_age_ms",
+        "gauge",
+        "Age of the oldest core's last written checkpoint.",
+        reports.iter().map(|core| core.checkpoint_age_ms).max().unwrap_or(0),
+    );
+    page.one("store_failing", "gauge", "1 while checkpoints cannot be written.", u8::from(stats.failing.load(Relaxed)));
+    let usage = shared.keeper.store.usage();
+    page.family("store_bytes", "gauge", "Bytes on disk, by part.");
+    page.sample("store_bytes", &[("part", "state")], usage.state_bytes);
+    page.sample("store_bytes", &[("part", "journal")], usage.journal_bytes);
+    page.sample("store_bytes", &[("part", "segments")], usage.segment_bytes);
+    page.family("cache_bytes", "gauge", "Bytes the cache holds, by core.");
+    for core in reports {
+        page.sample("cache_bytes", &[("core", &core.core.to_string())], core.shards.iter().map(|shard| shard.cache_bytes).sum::<u64>());
+    }
+}

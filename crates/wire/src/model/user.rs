@@ -1,0 +1,94 @@
+//! Users, members and voice states.
+
+use trunkline_etf::{Kind, Value};
+
+use crate::pylon::discord::v1::model::{MemberData, UserData, VoiceStateData};
+use crate::read::{each, flag, id, id_or_none, ids, object, text, text_or_none, time};
+
+/// Discord docs, User Resource: User Object.
+pub(crate) fn user(value: Value<'_>) -> UserData {
+    let mut out = UserData::default();
+    each(value, |key, value| match key {
+        b"id" => out.id = id(value),
+        b"username" => out.username = text(value),
+        b"avatar" => out.avatar = text_or_none(value),
+        b"discriminator" => out.discriminator = discriminator(value),
+        b"bot" => out.bot = flag(value),
+        _ => {}
+    });
+    out
+}
+
+/// Four digits as text, or "0" since usernames are unique. Both become the number.
+pub(crate) fn discriminator(value: Value<'_>) -> u32 {
+    u32::try_from(id(value)).unwrap_or(0)
+}
+
+/// Discord docs, Guild Resource: Guild Member Object. The guild is the event's unless the object names one.
+pub(crate) fn member(value: Value<'_>, guild_id: u64) -> MemberData {
+    let mut out = MemberData { guild_id, ..MemberData::default() };
+    each(value, |key, value| match key {
+        b"user" => out.user = object(value, user),
+        b"guild_id" => out.guild_id = id_or_none(value).unwrap_or(guild_id),
+        b"nick" => out.nick = text_or_none(value),
+        b"roles" => out.roles = ids(value),
+        b"joined_at" => out.joined_at = time(value),
+        b"premium_since" => out.premium_since = time(value),
+        b"permissions" => out.permissions = id(value),
+        b"pending" => out.pending = value.as_bool(),
+        _ => {}
+    });
+    if let Some(user) = &out.user {
+        out.id = user.id;
+    }
+    out
+}
+
+/// A member object that Discord sent without its user, because the user stands beside it.
+pub(crate) fn member_of(value: Value<'_>, guild_id: u64, user: &UserData) -> MemberData {
+    let mut out = member(value, guild_id);
+    if out.user.is_none() {
+        out.id = user.id;
+        out.user = Some(user.clone());
+    }
+    out
+}
+
+/// Discord docs, Voice Resource: Voice State Object. Pylon's message has no user id of its own: it is the member's.
+pub(crate) fn voice_state(value: Value<'_>, guild_id: u64) -> VoiceStateData {
+    let mut out = VoiceStateData { guild_id, ..VoiceStateData::default() };
+    let mut user_id = 0;
+    let mut who = None;
+    each(value, |key, value| match key {
+        b"guild_id" => out.guild_id = id_or_none(value).unwrap_or(guild_id),
+        b"channel_id" => out.channel_id = snowflake(value),
+        b"user_id" => user_id = id(value),
+        b"member" => who = Some(value),
+        b"session_id" => out.session_id = text_or_none(value),
+        b"self_mute" => out.self_mute = flag(value),
+        b"self_deaf" => out.self_deaf = flag(value),
+        b"self_video" => out.self_video = flag(value),
+        b"self_stream" => out.self_stream = flag(value),
+        b"mute" => out.mute = flag(value),
+        b"deaf" => out.deaf = flag(value),
+        b"suppress" => out.suppress = flag(value),
+        _ => {}
+    });
+    let mut voice_member = who.filter(|who| who.kind() == Kind::Map).map(|who| member(who, out.guild_id)).unwrap_or_default();
+    voice_member.guild_id = out.guild_id;
+    if voice_member.id == 0 {
+        voice_member.id = user_id;
+    }
+    out.member = Some(voice_member);
+    out
+}
+
+/// An id that may be null, wrapped.
+pub(crate) fn snowflake(value: Value<'_>) -> Option<crate::pylon::discord::v1::model::SnowflakeValue> {
+    id_or_none(value).map(|value| crate::pylon::discord::v1::model::SnowflakeValue { value })
+}
+
+/// A list of ids, wrapped; `None` when it is no list.
+pub(crate) fn snowflakes(value: Value<'_>) -> Option<crate::pylon::discord::v1::model::SnowflakeListValue> {
+    (value.kind() == Kind::List).then(|| crate::pylon::discord::v1::model::SnowflakeListValue { values: ids(value) })
+}
