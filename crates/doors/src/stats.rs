@@ -73,6 +73,8 @@ pub struct GroupStats {
     pub redelivered: Count,
     /// Events that the worker's contract has no form for, acknowledged in its stead.
     pub filtered: Count,
+    /// Of those sent, the ones that lost members, presences or their payload to the worker's message limit.
+    pub trimmed: Count,
     /// Events acknowledged by workers.
     pub acked: Count,
     /// Acknowledgements of sequences that the stream never sent: ignored.

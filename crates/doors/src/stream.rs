@@ -302,7 +302,7 @@ impl Stream {
         let now_unix_us = (self.shared.options.unix_us)();
         let mut messages: Vec<WorkerStreamServerMessage> = self.queue.drain(..).collect();
         messages.reserve(self.inbox.len());
-        let (mut bytes, mut events, mut redeliveries, mut filtered) = (0_u64, 0_u64, 0_u64, 0_u64);
+        let (mut bytes, mut events, mut redeliveries, mut filtered, mut trimmed) = (0_u64, 0_u64, 0_u64, 0_u64, 0_u64);
         while bytes < CHUNK_BYTES as u64 {
             let Some((core, said)) = self.inbox.pop_front() else { break };
             let (entry, body, redelivered) = match said {
@@ -327,6 +327,7 @@ impl Stream {
                 self.done.push(core, entry);
                 continue;
             };
+            trimmed += u64::from(envelope.header.as_ref().is_some_and(|header| header.trimmed.is_some()));
             let held = body.bytes_held() as u64;
             self.ledger.push(core, entry, held, now);
             bytes += held;
@@ -343,6 +344,7 @@ impl Stream {
         stats.bytes.add(bytes);
         stats.redelivered.add(redeliveries);
         stats.filtered.add(filtered);
+        stats.trimmed.add(trimmed);
         // In the same chunk as the events it asks for.
         self.ask_if_due(now);
         messages.extend(self.queue.drain(..));

@@ -3,6 +3,7 @@
 //! Never a payload, never a token. A trouble that goes on is said when it begins and when it changes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use trunkline_discord::ShardId;
 use trunkline_session::{LostCause, Notice, Report, StopReason};
@@ -16,6 +17,8 @@ pub(crate) struct Telling {
     stats: Arc<ShardStats>,
     /// The trouble with opening a connection that was said last.
     trouble: Option<String>,
+    /// Repeated and missing dispatches as they stood when the last RESUME was sent.
+    before_resume: (u64, u64),
 }
 
 macro_rules! say {
@@ -26,7 +29,7 @@ macro_rules! say {
 
 impl Telling {
     pub(crate) fn new(shard: ShardId, stats: Arc<ShardStats>) -> Self {
-        Self { shard, name: format!("{}/{}", shard.index, shard.count), stats, trouble: None }
+        Self { shard, name: format!("{}/{}", shard.index, shard.count), stats, trouble: None, before_resume: (0, 0) }
     }
 
     pub(crate) fn notice(&self, notice: Notice) {
@@ -62,7 +65,14 @@ impl Telling {
     pub(crate) fn resumed(&self, session: u64, replayed: u64) {
         add(&self.stats.resumed, 1);
         add(&self.stats.replayed, replayed);
-        say!(self, info, session, replayed, "session resumed, nothing missing");
+        let (repeated, missing) = self.repeated_and_missing();
+        let repeated = repeated - self.before_resume.0;
+        let missing = missing - self.before_resume.1;
+        say!(self, info, session, replayed, repeated, missing, "session resumed");
+    }
+
+    fn repeated_and_missing(&self) -> (u64, u64) {
+        (self.stats.duplicates.load(Relaxed), self.stats.gap_events.load(Relaxed))
     }
 
     pub(crate) fn session_lost(&self, cause: LostCause, session: u64, last_s: u64) {
@@ -83,8 +93,8 @@ impl Telling {
         }
     }
 
-    pub(crate) fn report(&self, report: &Report) {
-        let stats = &self.stats;
+    pub(crate) fn report(&mut self, report: &Report) {
+        let stats = self.stats.clone();
         match report {
             Report::Reconnecting { cause, resume, after, attempt } => {
                 stats.reconnecting(*cause);
@@ -103,6 +113,7 @@ impl Telling {
             }
             Report::ResumeSent { s } => {
                 add(&stats.resumes_sent, 1);
+                self.before_resume = self.repeated_and_missing();
                 say!(self, debug, s, "resume sent");
             }
             Report::Acked(rtt) => stats.acked(*rtt),

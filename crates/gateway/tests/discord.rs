@@ -120,15 +120,18 @@ async fn run(encoding: Encoding, compression: Compression, faults: &[FaultKind])
     let (end, ()) = tokio::join!(driver, script);
     assert_eq!(end.reason, StopReason::Asked);
     let sent = sim.sent();
-    let seen = handler.0.borrow();
-    assert_eq!(sent.len(), 1, "one session over all faults");
-    assert!(sent[0].sequence().eq(seen.sequence.iter().copied()), "each event once and in order");
-    assert_eq!((seen.lost, seen.gaps), (0, 0));
+    let resumed = {
+        let seen = handler.0.borrow();
+        assert_eq!(sent.len(), 1, "one session over all faults");
+        assert!(sent[0].sequence().eq(seen.sequence.iter().copied()), "each event once and in order");
+        assert_eq!((seen.lost, seen.gaps), (0, 0));
+        seen.resumed
+    };
     assert_eq!(end.point.unwrap().session_id, sent[0].session_id);
     let report = sim.stop().await;
     assert_eq!(report.identifies, 1);
     assert_eq!(report.client_faults_total, 0, "{:?}", report.client_faults);
-    seen.resumed
+    resumed
 }
 
 fn on_one_core<T>(work: impl AsyncFnOnce() -> T) -> T {

@@ -74,14 +74,23 @@ fn drain(mut stream: TcpStream, query: &str, shard: u32) {
         "GET /?v=10&{query} HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
+    // A websocket client sends nothing before it has the answer.
+    let mut room = vec![0; 256 << 10];
+    assert!(stream.read(&mut room).unwrap() > 0);
     let d = format!(r#"{{"token":"sim","intents":53608447,"properties":{{}},"shard":[{shard},{SHARDS}]}}"#);
     let payload = if query.contains("etf") { etf_identify(shard) } else { format!(r#"{{"op":2,"d":{d}}}"#).into_bytes() };
-    let mut frame = vec![if query.contains("etf") { 0x82 } else { 0x81 }, 0x80 | 126];
-    frame.extend_from_slice(&(payload.len() as u16).to_be_bytes());
+    // Masked with zeros. Lengths have their shortest form.
+    let mut frame = vec![if query.contains("etf") { 0x82 } else { 0x81 }];
+    match u8::try_from(payload.len()) {
+        Ok(len) if len < 126 => frame.push(0x80 | len),
+        _ => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&(payload.len() as u16).to_be_bytes());
+        }
+    }
     frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(&payload);
     stream.write_all(&frame).unwrap();
-    let mut room = vec![0; 256 << 10];
     while matches!(stream.read(&mut room), Ok(read) if read > 0) {}
 }
 

@@ -91,6 +91,8 @@ pub(crate) struct State {
     pub(crate) connections: HashMap<u64, Handle>,
     windows: Vec<(Fault, Instant)>,
     outages: Vec<(u32, Instant)>,
+    /// When a connection was refused last (the fault `refuse`).
+    refused_at: Option<Instant>,
     pub(crate) report: Report,
     sent_by_kind: Vec<u64>,
     sent_by_shard: BTreeMap<(usize, u32, u32), u64>,
@@ -146,6 +148,7 @@ impl Hub {
             connections: HashMap::new(),
             windows: Vec::new(),
             outages: Vec::new(),
+            refused_at: None,
             report: Report { started_unix_ms, ..Report::default() },
             sent_by_kind: vec![0; Kind::ALL.len()],
             sent_by_shard: BTreeMap::new(),
@@ -243,6 +246,15 @@ impl Hub {
                 state.bots[bot].routes.remove(&count);
             }
         }
+    }
+
+    /// Whether new connections are refused now; notes that one was.
+    pub(crate) fn refuses(&self) -> bool {
+        let refuses = self.window(FaultKind::Refuse, None).is_some();
+        if refuses {
+            self.lock().refused_at = Some(Instant::now());
+        }
+        refuses
     }
 
     /// Ends sessions that nobody resumed in time, and outages and windows whose time is over.
@@ -425,7 +437,9 @@ impl Hub {
             return Verdict::Refused;
         }
         let shard = Some(state.sessions[at].shard.0);
-        if !at_resume_url {
+        // Where the resume address could not be reached, going back to the main one is what a client should do.
+        let unreachable = state.refused_at.zip(state.sessions[at].detached_at).is_some_and(|(refused, detached)| refused >= detached);
+        if !at_resume_url && !unreachable {
             self.blame(state, "resume_not_at_resume_url", Some(bot), shard, "resume on the main address".into());
         }
         if state.sessions[at].query != query {

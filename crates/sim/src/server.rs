@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Config, Tls};
 use crate::control;
-use crate::faults::{Fault, FaultKind, Planned};
+use crate::faults::{Fault, Planned};
 use crate::http;
 use crate::hub::Hub;
 use crate::kinds::Kind;
@@ -232,7 +232,7 @@ async fn accept(hub: Arc<Hub>, listener: TcpListener, acceptor: Option<TlsAccept
                 continue;
             }
         };
-        if hub.window(FaultKind::Refuse, None).is_some() {
+        if hub.refuses() {
             let _ = stream.set_zero_linger();
             continue;
         }

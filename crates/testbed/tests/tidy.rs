@@ -76,7 +76,10 @@ fn every_edge_between_crates_is_in_the_architecture() {
 fn pure_crates_have_no_runtime_clock_thread_or_randomness() {
     for krate in PURE {
         for (name, normal) in manifest_dependencies(krate) {
-            assert!(!normal || !["tokio", "rand", "fastrand", "getrandom", "tracing"].contains(&name.as_str()), "{krate} depends on {name}");
+            assert!(
+                !normal || !["tokio", "rand", "fastrand", "getrandom", "tracing"].contains(&name.as_str()),
+                "{krate} depends on {name}"
+            );
         }
         for (path, text) in sources(krate) {
             for banned in ["std::thread", "std::net", "std::fs", "SystemTime", "std::time::Instant", "println!"] {

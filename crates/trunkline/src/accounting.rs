@@ -50,6 +50,9 @@ pub struct Ledger {
     pub received: u64,
     /// Received more than once.
     pub duplicated: u64,
+    /// Of those, the ones that were not marked as sent before. A kill of the node may make some (it no longer knows what it sent);
+    /// nothing else may.
+    pub duplicated_unmarked: u64,
     /// First deliveries that came after a later event of their guild.
     pub out_of_order: u64,
     /// The first few of those, for a person.
@@ -63,6 +66,7 @@ impl Ledger {
         self.received += 1;
         if !self.delivered.entry((seen.shard, seen.session)).or_default().insert(seen.s) {
             self.duplicated += 1;
+            self.duplicated_unmarked += u64::from(!seen.redelivered);
             return;
         }
         self.latencies_us.push(u32::try_from(seen.latency_us).unwrap_or(u32::MAX));
@@ -88,6 +92,12 @@ impl Ledger {
     #[must_use]
     pub fn delivered(&self) -> u64 {
         self.delivered.values().map(|set| set.len() as u64).sum()
+    }
+
+    /// The highest `s` delivered in a session of a shard; 0: none.
+    #[must_use]
+    pub fn last_s(&self, shard: (u64, u32), session: u64) -> u64 {
+        self.delivered.get(&(shard, session)).and_then(|set| set.iter().max()).copied().unwrap_or(0)
     }
 
     /// Gaps told.
@@ -169,20 +179,28 @@ pub fn compare(sent: &[SentSession], report: &Report, ledger: &Ledger, wanted: i
         }
     }
     for unseen in &report.unseen {
+        // Which session the node held last before: sessions are numbered in the order of their start.
+        let before = report
+            .sessions
+            .iter()
+            .filter(|s| s.bot == unseen.bot && s.shard.0 == unseen.shard && s.started_unix_ms < unseen.from_unix_ms)
+            .count() as u64;
         // Before a shard's first session there is nothing that could be lost.
-        let first = report.sessions.iter().filter(|s| s.bot == unseen.bot && s.shard.0 == unseen.shard).map(|s| s.started_unix_ms).min();
-        if first.is_none_or(|first| unseen.from_unix_ms < first) {
+        if before == 0 {
             continue;
         }
         verdict.sent += unseen.events;
-        let told = ledger.gaps.iter().any(|gap| gap.shard == (unseen.bot, unseen.shard) && gap.last_s.is_none());
+        // The gap that covers it begins in that very session and is open towards the next one.
+        let shard = (unseen.bot, unseen.shard);
+        let told = ledger.gaps.iter().any(|gap| gap.shard == shard && gap.session == before && gap.last_s.is_none());
         if told {
             verdict.in_gaps += unseen.events;
         } else {
             verdict.lost += unseen.events;
-            verdict
-                .lost_first
-                .push(format!("shard {}: {} events while no session existed, and no gap was told", unseen.shard, unseen.events));
+            verdict.lost_first.push(format!(
+                "shard {}: {} events after session {before} with none to take them, and no gap told",
+                unseen.shard, unseen.events
+            ));
         }
     }
     verdict

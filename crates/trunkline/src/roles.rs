@@ -8,3 +8,4 @@ pub mod metrics;
 pub mod node;
 pub mod record;
 pub mod status;
+pub mod unconsumed;

@@ -214,7 +214,7 @@ fn the_raw_payload_goes_before_the_typed_event() {
     let event = event("MESSAGE_CREATE", &format!(r#"{{"id":"{MESSAGE}","new_field":"{}"}}"#, "x".repeat(5_000)));
     let envelope = sent(&event, &Want { max_bytes: 1_000, ..BOTH });
     assert!(matches!(envelope.event_data, Some(EventData::MessageCreateEvent(_))));
-    assert!(envelope.raw_payload.as_ref().unwrap().payload.is_empty());
+    assert!(envelope.raw_payload.as_ref().unwrap().bytes.is_empty());
     assert!(envelope.header.unwrap().trimmed.unwrap().payload);
 }
 

@@ -65,8 +65,8 @@ pub const KEYS: &[Key] = &[
     key("groups.*.exclude_events", "[]", "Event names the group does not want."),
     key("groups.*.bots", "[]", "Bot ids the group wants; empty: all."),
     key("groups.*.guilds", "[]", "Guild ids the group wants; empty: all, and events without a guild."),
-    key("groups.*.limits.memory_bytes", "\"64MiB\"", "Bytes of unacknowledged events a group may hold in memory, per core."),
-    key("groups.*.limits.disk_bytes", "\"4GiB\"", "Bytes of unacknowledged events a group may hold on disk, per core."),
+    key("groups.*.limits.memory_bytes", "\"64MiB\"", "Bytes of unacknowledged events a group may hold in memory, in the whole process."),
+    key("groups.*.limits.disk_bytes", "\"4GiB\"", "Bytes of unacknowledged events a group may hold on disk, in the whole process."),
     key("groups.*.limits.age_ms", "\"1h\"", "Age at which an unacknowledged event falls off."),
 ];
 

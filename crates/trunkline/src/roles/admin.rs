@@ -75,11 +75,20 @@ struct Target {
     fresh: bool,
 }
 
-fn refuse(code: StatusCode, text: impl Into<String>) -> Response {
-    (code, axum::Json(serde_json::json!({ "error": text.into() }))).into_response()
+/// Why a command is not carried out.
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, axum::Json(serde_json::json!({ "error": self.1 }))).into_response()
+    }
 }
 
-fn only_local(peer: SocketAddr) -> Result<(), Response> {
+fn refuse(code: StatusCode, text: impl Into<String>) -> Refused {
+    Refused(code, text.into())
+}
+
+fn only_local(peer: SocketAddr) -> Result<(), Refused> {
     if peer.ip().to_canonical().is_loopback() {
         Ok(())
     } else {
@@ -88,7 +97,7 @@ fn only_local(peer: SocketAddr) -> Result<(), Response> {
 }
 
 /// The bot meant: by id, or the only one there is.
-fn find_bot(shared: &Shared, id: Option<u64>) -> Result<super::bots::BotState, Response> {
+fn find_bot(shared: &Shared, id: Option<u64>) -> Result<super::bots::BotState, Refused> {
     let bots = shared.bots.lock().map(|bots| bots.values().cloned().collect::<Vec<_>>()).unwrap_or_default();
     match id {
         Some(id) => bots
@@ -104,11 +113,11 @@ async fn restart(ConnectInfo(peer): ConnectInfo<SocketAddr>, State(shared): Stat
     let found = only_local(peer).and_then(|()| find_bot(&shared, target.bot));
     let bot = match found {
         Ok(bot) => bot,
-        Err(refused) => return refused,
+        Err(refused) => return refused.into_response(),
     };
-    let Some(index) = target.shard else { return refuse(StatusCode::BAD_REQUEST, "say which shard with --shard N") };
+    let Some(index) = target.shard else { return refuse(StatusCode::BAD_REQUEST, "say which shard with --shard N").into_response() };
     let Some((shard, _)) = bot.shards.iter().find(|(shard, _)| shard.index == index) else {
-        return refuse(StatusCode::NOT_FOUND, format!("{} has no shard {index} here", bot.name));
+        return refuse(StatusCode::NOT_FOUND, format!("{} has no shard {index} here", bot.name)).into_response();
     };
     if control(&shared, *shard, ShardControl::Restart { fresh: target.fresh }).await {
         let how = if target.fresh { "identifies afresh" } else { "reconnects and resumes" };
@@ -118,6 +127,7 @@ async fn restart(ConnectInfo(peer): ConnectInfo<SocketAddr>, State(shared): Stat
             StatusCode::CONFLICT,
             format!("shard {index} of {} does not run (it has stopped, or has too many commands waiting)", bot.name),
         )
+        .into_response()
     }
 }
 
@@ -131,9 +141,11 @@ async fn use_reserve(ConnectInfo(peer): ConnectInfo<SocketAddr>, State(shared): 
     let found = only_local(peer).and_then(|()| find_bot(&shared, target.bot));
     let bot = match found {
         Ok(bot) => bot,
-        Err(refused) => return refused,
+        Err(refused) => return refused.into_response(),
     };
-    let Some(queue) = &bot.identify else { return refuse(StatusCode::CONFLICT, format!("{} has not come up yet", bot.name)) };
+    let Some(queue) = &bot.identify else {
+        return refuse(StatusCode::CONFLICT, format!("{} has not come up yet", bot.name)).into_response();
+    };
     match queue.use_reserve(target.shard).await {
         Ok(0) => axum::Json(serde_json::json!({ "done": format!("no shard of {} waits for the reserve", bot.name), "shards": 0 }))
             .into_response(),
@@ -141,6 +153,6 @@ async fn use_reserve(ConnectInfo(peer): ConnectInfo<SocketAddr>, State(shared): 
             serde_json::json!({ "done": format!("{shards} waiting shards of {} may use the reserve", bot.name), "shards": shards }),
         )
         .into_response(),
-        Err(_) => refuse(StatusCode::CONFLICT, "the process is stopping"),
+        Err(_) => refuse(StatusCode::CONFLICT, "the process is stopping").into_response(),
     }
 }

@@ -108,7 +108,7 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
         ledger: Some(Arc::new(StoreLedger { store: store.clone(), bot: id })),
         limit: prepared.limit,
         api: Some(api),
-        clock: shared.clock.clone(),
+        clock: shared.clock,
     })
     .await;
     change(shared, index, |state| {
@@ -128,7 +128,7 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
         };
         let mut config = ShardConfig::new(shard, session_config(shared, bot, &prepared, shard), seed(shared, shard));
         config.ordinal = loaded.ordinal;
-        let tools = ShardTools { net: net.clone(), clock: shared.clock.clone(), identify: queue.client(), stats: counters };
+        let tools = ShardTools { net: net.clone(), clock: shared.clock, identify: queue.client(), stats: counters };
         let start = ShardStart {
             shard,
             epoch: loaded.epoch,
@@ -229,7 +229,7 @@ struct Loaded {
 /// Loads one shard from the store, off every runtime thread. What cannot be read costs that shard its session, and says so.
 async fn load(shared: &Shared, shard: ShardId) -> Result<Loaded, String> {
     let store = shared.keeper.store.clone();
-    let clock = shared.clock.clone();
+    let clock = shared.clock;
     let memory_bytes =
         shared.config.groups.iter().map(|group| group.limits.memory_bytes).max().unwrap_or(0) / shared.cores.len().max(1) as u64;
     let loaded = tokio::task::spawn_blocking(move || {

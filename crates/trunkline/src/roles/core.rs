@@ -212,6 +212,7 @@ pub struct CoreState {
     events: [u64; EventKind::ALL.len() + 1],
     malformed: u64,
     gaps: BTreeMap<&'static str, (u64, u64)>,
+    group_names: Vec<Arc<str>>,
     reads_waiting: Vec<(EntryId, trunkline_delivery::Location)>,
     ready: Arc<AtomicU64>,
     session_ids: SessionIds,
@@ -286,8 +287,9 @@ impl CoreState {
             match up {
                 Up::Load { entry, location } => self.read(entry, location),
                 Up::Fell { group, gap } => {
+                    let group = self.group_names.get(group.0 as usize).map_or("?", |name| &**name);
                     tracing::warn!(
-                        group = group.0,
+                        group,
                         bot = gap.shard.bot,
                         shard = gap.shard.index,
                         "the group fell behind its limit and lost events: {gap}; it is told"
@@ -500,6 +502,7 @@ impl ShardEvents for Handler {
 pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
     let CoreSetup { core, groups, keeper, clock, hash_seed, ready, session_ids } = setup;
     let CoreChannels { mut commands, mut inputs, answers } = channels;
+    let group_names = groups.iter().map(|group| group.name.clone()).collect();
     let mut hub = Hub::new(HubConfig { hash_seed, ..HubConfig::default() });
     for group in groups {
         if let Err(error) = hub.declare(group) {
@@ -514,7 +517,7 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
         up: Vec::new(),
         shards: Vec::new(),
         written_at: clock.now(),
-        clock: clock.clone(),
+        clock,
         keeper,
         answers,
         writing: false,
@@ -523,6 +526,7 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
         events: [0; EventKind::ALL.len() + 1],
         malformed: 0,
         gaps: BTreeMap::new(),
+        group_names,
         reads_waiting: Vec::new(),
         ready,
         session_ids,

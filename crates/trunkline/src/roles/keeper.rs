@@ -40,13 +40,16 @@ pub struct ShardPart {
     pub release_below: u64,
 }
 
+/// Where bodies lie now: by slot, position and place.
+pub type Located = Vec<(Slot, Vec<(u64, Location)>)>;
+
 /// What a commit came to; goes back to the core.
 #[derive(Debug)]
 pub struct Written {
     /// What was to be written; cache rows are kept so that a failed commit can be merged into the next one.
     pub parts: Vec<ShardPart>,
     /// Where bodies lie now, by slot, or why nothing was written.
-    pub outcome: Result<Vec<(Slot, Vec<(u64, Location)>)>, String>,
+    pub outcome: Result<Located, String>,
 }
 
 enum Job {
@@ -191,7 +194,7 @@ fn write(store: &Store, stats: &KeeperStats, mut jobs: mpsc::UnboundedReceiver<J
     }
 }
 
-fn commit(store: &Store, stats: &KeeperStats, parts: &[ShardPart]) -> Result<Vec<(Slot, Vec<(u64, Location)>)>, StoreError> {
+fn commit(store: &Store, stats: &KeeperStats, parts: &[ShardPart]) -> Result<Located, StoreError> {
     let mut shards = Vec::with_capacity(parts.len());
     for part in parts {
         let mut entries = Vec::with_capacity(part.entries.len());

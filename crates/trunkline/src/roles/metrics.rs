@@ -10,6 +10,12 @@ use super::status;
 
 struct Page(String);
 
+/// A counter of a `T`: name, help, how to read it.
+type Counter<T> = (&'static str, &'static str, fn(&T) -> u64);
+
+/// The same with its type, for families that mix gauges and counters.
+type Gauge<T> = (&'static str, &'static str, &'static str, fn(&T) -> u64);
+
 impl Page {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a String cannot fail.
@@ -105,7 +111,7 @@ fn shards(page: &mut Page, shared: &Shared) {
         }
     }
     page.one("shards_ready_once", "gauge", "Shards that have been ready since the start.", shared.ready.load(Relaxed));
-    let simple: [(&str, &str, fn(&trunkline_gateway::ShardStats) -> u64); 9] = [
+    let simple: [Counter<trunkline_gateway::ShardStats>; 9] = [
         ("gateway_compressed_bytes_total", "Bytes read from Discord before decompression.", |c| c.bytes_compressed.load(Relaxed)),
         ("gateway_plain_bytes_total", "Bytes after decompression.", |c| c.bytes_plain.load(Relaxed)),
         ("gateway_frames_total", "Gateway messages.", |c| c.frames.load(Relaxed)),
@@ -190,7 +196,7 @@ fn identify(page: &mut Page, bots: &[super::bots::BotState]) {
 
 fn groups(page: &mut Page, shared: &Shared, reports: &[CoreReport]) {
     let groups = status::groups(shared, reports);
-    let gauges: [(&str, &str, &str, fn(&status::GroupStatus) -> u64); 9] = [
+    let gauges: [Gauge<status::GroupStatus>; 9] = [
         ("group_workers", "gauge", "Open worker streams.", |g| g.workers),
         ("group_log_entries", "gauge", "Events held unacknowledged.", |g| g.entries),
         ("group_log_memory_bytes", "gauge", "Bytes of them in memory.", |g| g.memory_bytes),
@@ -217,11 +223,14 @@ fn groups(page: &mut Page, shared: &Shared, reports: &[CoreReport]) {
 
 fn door(page: &mut Page, shared: &Shared) {
     let stats = shared.door.stats();
-    let counters: [(&str, &str, fn(&trunkline_doors::stats::GroupStats) -> u64); 10] = [
+    let counters: [Counter<trunkline_doors::stats::GroupStats>; 11] = [
         ("door_streams_total", "Worker streams that identified.", |g| g.streams.get()),
         ("door_events_total", "Events sent to workers.", |g| g.events.get()),
         ("door_bytes_total", "Bytes sent to workers.", |g| g.bytes.get()),
         ("door_filtered_total", "Events that a worker's stream has no form for or did not want.", |g| g.filtered.get()),
+        ("door_trimmed_total", "Events sent without members, presences or payload because of the worker's message limit.", |g| {
+            g.trimmed.get()
+        }),
         ("door_acknowledged_total", "Acknowledged by workers.", |g| g.acked.get()),
         ("door_bad_acknowledgements_total", "Acknowledgements of what was never sent; ignored.", |g| g.bad_acks.get()),
         ("door_asked_total", "Heartbeat requests sent.", |g| g.asked.get()),

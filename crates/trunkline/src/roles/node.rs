@@ -22,6 +22,7 @@ use super::admin;
 use super::bots::{self, BotState};
 use super::core::{COMMANDS_QUEUED, CoreChannels, CoreInput, CoreReport, CoreSetup, SessionIds, run_core};
 use super::keeper::{Keeper, KeeperThreads};
+use super::unconsumed;
 use crate::config::{Config, GroupToken, Sync};
 
 /// How long a stop waits for sockets to close, beside the doors' own 5 s for acknowledgements.
@@ -139,7 +140,7 @@ impl Node {
                 core,
                 groups: specs.clone(),
                 keeper: keeper.clone(),
-                clock: clock.clone(),
+                clock,
                 hash_seed: seed(&clock, core),
                 ready: ready.clone(),
                 session_ids: session_ids.clone(),
@@ -176,6 +177,7 @@ impl Node {
             }
         }));
         serving.push(tokio::spawn(admin::serve(admin_listener, shared.clone(), stopping.clone())));
+        serving.push(tokio::spawn(unconsumed::watch(shared.clone(), stopping)));
         let bots = bots::start(&shared, failed_tx);
         Ok(Self {
             shared,

@@ -1,14 +1,19 @@
 //! A whole world for a test: a simulated Discord, the real binary as a process of its own, and workers that account for every event.
 #![allow(
     dead_code,
+    unreachable_pub,
+    missing_docs,
     clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "each test file uses its part; tests drive, and tell what they saw"
 )]
 
+pub mod process;
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,9 +33,13 @@ pub struct World {
     pub clients: SocketAddr,
     pub admin: SocketAddr,
     pub token: String,
+    /// Tokens of further bots.
+    pub more_tokens: Vec<String>,
     pub group_token: String,
     pub child: Option<Child>,
     pub seed: u64,
+    /// Settings by environment, for what has its place in a table of the file that is written already.
+    pub env: Vec<(&'static str, &'static str)>,
 }
 
 /// A port that was free a moment ago.
@@ -64,11 +73,17 @@ pub fn binary() -> Command {
 
 impl World {
     /// A simulated Discord with this configuration (token, seed and address are set here) and a node that is not started yet.
-    pub async fn new(mut config: Config) -> World {
+    pub async fn new(config: Config) -> World {
+        World::with_bots(config, 1).await
+    }
+
+    /// The same with so many bots.
+    pub async fn with_bots(mut config: Config, bots: usize) -> World {
         let seed = seed();
         eprintln!("seed={seed} (SEED={seed} repeats this run)");
-        let token = token();
-        config.bots = vec![BotConfig::new(&token)];
+        let mut tokens: Vec<_> = (0..bots).map(|bot| format!("{}{bot}", token())).collect();
+        config.bots = tokens.iter().map(|token| BotConfig::new(token)).collect();
+        let token = tokens.remove(0);
         config.seed = seed;
         let sim = Sim::start(config).await.expect("the simulated Discord starts");
         let dir = tempfile::tempdir().expect("a folder");
@@ -78,9 +93,11 @@ impl World {
             clients: SocketAddr::from(([127, 0, 0, 1], free_port())),
             admin: SocketAddr::from(([127, 0, 0, 1], free_port())),
             token,
+            more_tokens: tokens,
             group_token: format!("group-{:x}", nonce()),
             child: None,
             seed,
+            env: Vec::new(),
         }
     }
 
@@ -99,7 +116,7 @@ impl World {
 
     pub fn write_config(&self, extra: &str) -> PathBuf {
         let path = self.dir.path().join("trunkline.toml");
-        let text = format!(
+        let mut text = format!(
             "[discord]\napi = \"{}\"\n[listen]\nclients = \"{}\"\nadmin = \"{}\"\n[store]\npath = \"{}\"\n{extra}\n[[bots]]\ntoken = \"{}\"\n[[groups]]\nname = \"{GROUP}\"\ntoken = \"{}\"\n[[groups]]\nname = \"{IDLE_GROUP}\"\ntoken = \"{}\"\nevents = [\"MESSAGE_CREATE\"]\n",
             self.sim.api_url(),
             self.clients,
@@ -109,6 +126,9 @@ impl World {
             self.group_token,
             self.group_token,
         );
+        for token in &self.more_tokens {
+            text.push_str(&format!("[[bots]]\ntoken = \"{token}\"\n"));
+        }
         std::fs::write(&path, text).expect("the configuration is written");
         path
     }
@@ -121,6 +141,7 @@ impl World {
             .args(["run", "--config"])
             .arg(config)
             .args(["--log", "info"])
+            .envs(self.env.iter().copied())
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -170,6 +191,21 @@ impl World {
         }
         self.child = None;
         began.elapsed()
+    }
+
+    /// Waits until the node has ended by itself; answers its exit status.
+    pub async fn ended_within(&mut self, patience: Duration) -> i32 {
+        let began = Instant::now();
+        let child = self.child.as_mut().expect("running");
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("waiting works") {
+                break status;
+            }
+            assert!(began.elapsed() < patience, "the node has not ended after {patience:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        self.child = None;
+        status.code().unwrap_or(-1)
     }
 
     /// SIGKILL.
@@ -238,6 +274,24 @@ pub async fn get(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
 /// What a group's workers received; one lock for all of them keeps the order of delivery.
 pub type Board = Arc<Mutex<Ledger>>;
 
+/// How a worker is to behave; everything but who it is has a default.
+pub struct Wish<'a> {
+    pub group: &'a str,
+    pub id: &'a str,
+    /// Where it connects; none: the node itself.
+    pub at: Option<SocketAddr>,
+    /// Where it notes what it receives. The first is noted in first.
+    pub boards: Vec<Board>,
+    /// What it takes for one event, in microseconds; may change while it runs.
+    pub pace_us: Arc<AtomicU64>,
+}
+
+impl<'a> Wish<'a> {
+    pub fn new(group: &'a str, id: &'a str, board: &Board) -> Wish<'a> {
+        Wish { group, id, at: None, boards: vec![board.clone()], pace_us: Arc::default() }
+    }
+}
+
 /// A worker of a group in a task of its own; drop or abort it and its stream breaks.
 pub struct Worker {
     pub task: tokio::task::JoinHandle<()>,
@@ -246,11 +300,16 @@ pub struct Worker {
 
 impl Worker {
     pub fn spawn(world: &World, group: &str, id: &str, board: &Board) -> Worker {
-        let mut options = WorkerOptions::new(&world.clients.to_string(), group, &world.group_token, id);
+        Worker::wished(world, Wish::new(group, id, board))
+    }
+
+    pub fn wished(world: &World, wish: Wish<'_>) -> Worker {
+        let address = wish.at.unwrap_or(world.clients).to_string();
+        let mut options = WorkerOptions::new(&address, wish.group, &world.group_token, wish.id);
         options.payload = PayloadFormat::RawEtf;
         options.extended = true;
         options.done = Done::WithNext;
-        let board = board.clone();
+        let (boards, pace_us) = (wish.boards, wish.pace_us);
         let (drain, mut drains) = tokio::sync::mpsc::channel(1);
         let task = tokio::spawn(async move {
             loop {
@@ -269,7 +328,13 @@ impl Worker {
                             let now_us =
                                 u64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_micros())
                                     .expect("fits");
-                            note(&mut board.lock().expect("no worker panicked"), &envelope, now_us);
+                            for board in &boards {
+                                note(&mut board.lock().expect("no worker panicked"), &envelope, now_us);
+                            }
+                            let pace = pace_us.load(Ordering::Relaxed);
+                            if pace > 0 {
+                                tokio::time::sleep(Duration::from_micros(pace)).await;
+                            }
                         }
                         Some(Received::Joined { .. } | Received::Lost { .. }) => {}
                         Some(Received::Closed { .. }) => return,
@@ -301,4 +366,43 @@ pub fn run(args: &[&str], env: &[(&str, &str)], dir: &Path) -> (i32, String, Str
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
     )
+}
+
+/// A line between a worker and the node that can be cut without either end being told: nothing moves any more, nothing is closed.
+pub struct Line {
+    pub at: SocketAddr,
+    cut: tokio::sync::watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Line {
+    pub async fn to(node: SocketAddr) -> Line {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let at = listener.local_addr().expect("an address");
+        let (cut, is_cut) = tokio::sync::watch::channel(false);
+        let task = tokio::spawn(async move {
+            let mut lines = tokio::task::JoinSet::new();
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut is_cut = is_cut.clone();
+                lines.spawn(async move {
+                    let Ok(mut far) = tokio::net::TcpStream::connect(node).await else { return };
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        cut = async { is_cut.wait_for(|cut| *cut).await.is_ok() } => if cut { std::future::pending().await },
+                    }
+                });
+            }
+        });
+        Line { at, cut, task }
+    }
+
+    pub fn cut(&self) {
+        self.cut.send_replace(true);
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }

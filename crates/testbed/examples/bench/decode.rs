@@ -1,0 +1,198 @@
+//! What an event costs before anybody takes it, in CPU time of one thread.
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use trunkline_discord::{Compression, Encoding, Envelope};
+use trunkline_etf::{Limits, Value, transcode};
+use trunkline_gateway::inflate::{InflateLimits, Inflater};
+use trunkline_sim::Mix;
+
+use crate::table::{Binding, Table};
+use crate::{Form, Result, corpus};
+
+/// How Discord packs is not known: the libraries' usual level.
+const LEVEL: u32 = 6;
+const ZSTD_WINDOW_LOG: u32 = 18;
+
+/// ETF must be so much faster than `serde_json::Value` of the same event, and JSON so much.
+const ETF_TIMES: f64 = 8.0;
+const JSON_TIMES: f64 = 3.0;
+/// All that happens to an event before its handler may cost so many times what decompressing alone costs.
+const FLOOR_TIMES: f64 = 2.0;
+
+/// Nanoseconds per event, by what was done.
+#[derive(Default)]
+struct Costs {
+    bytes: [f64; 2],
+    routed: [f64; 2],
+    owned: [f64; 2],
+    value: f64,
+    floor: [f64; 2],
+    whole: [f64; 2],
+}
+
+const ETF: usize = 0;
+const JSON: usize = 1;
+const ENCODINGS: [(Encoding, Compression); 2] = [(Encoding::Etf, Compression::ZstdStream), (Encoding::Json, Compression::ZlibStream)];
+
+/// Adds the rows of decoding.
+pub fn measure(form: Form, table: &mut Table) -> Result<()> {
+    let costs = [Mix::Steady, Mix::Presence].into_iter().map(|mix| of_mix(mix, form)).collect::<Result<Vec<_>>>()?;
+    let mut ns = |what: &str, figure: &dyn Fn(&Costs) -> f64| {
+        table.row(what, &costs.iter().map(|costs| format!("{:.0} ns", figure(costs))).collect::<Vec<_>>());
+    };
+    ns("ETF: decode and route", &|c| c.routed[ETF]);
+    ns("ETF: decode and route, body copied", &|c| c.owned[ETF]);
+    ns("JSON: decode and route", &|c| c.routed[JSON]);
+    ns("JSON: decode and route, body copied", &|c| c.owned[JSON]);
+    ns("serde_json::Value of the same event", &|c| c.value);
+    ns("ETF: zstd-stream decompression alone", &|c| c.floor[ETF]);
+    ns("JSON: zlib-stream decompression alone", &|c| c.floor[JSON]);
+    table.row(
+        "mean size of an event, ETF and JSON",
+        &costs.iter().map(|c| format!("{:.0}, {:.0} B", c.bytes[ETF], c.bytes[JSON])).collect::<Vec<_>>(),
+    );
+    let mut times = |what: &str, ratio: &dyn Fn(&Costs) -> f64, bound: &dyn Fn(f64) -> bool, target: &str| {
+        let ratios: Vec<f64> = costs.iter().map(ratio).collect();
+        let met = ratios.iter().all(|ratio| bound(*ratio));
+        table.target(what, &ratios.iter().map(|r| format!("{r:.2}x")).collect::<Vec<_>>(), target, met, Binding::Always);
+    };
+    times(
+        "ETF: decode and route, faster than serde_json::Value",
+        &|c| c.value / c.routed[ETF],
+        &|r| r >= ETF_TIMES,
+        &format!(">= {ETF_TIMES}x"),
+    );
+    times(
+        "JSON: decode and route, faster than serde_json::Value",
+        &|c| c.value / c.routed[JSON],
+        &|r| r >= JSON_TIMES,
+        &format!(">= {JSON_TIMES}x"),
+    );
+    for (what, encoding) in
+        [("ETF: inflate, decode, route, copy, against inflate", ETF), ("JSON: inflate, decode, route, copy, against inflate", JSON)]
+    {
+        times(what, &|c| c.whole[encoding] / c.floor[encoding], &|r| r <= FLOOR_TIMES, &format!("<= {FLOOR_TIMES}x"));
+    }
+    Ok(())
+}
+
+fn of_mix(mix: Mix, form: Form) -> Result<Costs> {
+    let etf = corpus::record(mix, form.events)?;
+    let json = etf.iter().map(|frame| to_json(frame)).collect::<Result<Vec<_>>>()?;
+    let plain = [etf, json];
+    let packed = [zstd_stream(&plain[ETF])?, zlib_stream(&plain[JSON])?];
+    let mut costs = Costs::default();
+    let events = form.events as f64;
+    for (encoding, frames) in plain.iter().enumerate() {
+        costs.bytes[encoding] = frames.iter().map(Vec::len).sum::<usize>() as f64 / events;
+    }
+    let mut best = |into: fn(&mut Costs) -> &mut f64, nanoseconds: f64| {
+        let held = into(&mut costs);
+        let each = nanoseconds / events;
+        *held = if *held == 0.0 { each } else { held.min(each) };
+    };
+    for round in 0..=form.rounds {
+        // The first round only warms up.
+        let mut note = |into: fn(&mut Costs) -> &mut f64, nanoseconds: f64| {
+            if round > 0 {
+                best(into, nanoseconds);
+            }
+        };
+        note(|c| &mut c.routed[ETF], cpu_ns(|| routed(Encoding::Etf, &plain[ETF])));
+        note(|c| &mut c.value, cpu_ns(|| values(&plain[JSON])));
+        note(|c| &mut c.routed[JSON], cpu_ns(|| routed(Encoding::Json, &plain[JSON])));
+        note(|c| &mut c.owned[ETF], cpu_ns(|| owned(Encoding::Etf, &plain[ETF])));
+        note(|c| &mut c.owned[JSON], cpu_ns(|| owned(Encoding::Json, &plain[JSON])));
+        note(|c| &mut c.floor[ETF], cpu_ns(|| inflated(ETF, &packed[ETF], |_, _| {})));
+        note(|c| &mut c.whole[ETF], cpu_ns(|| inflated(ETF, &packed[ETF], take)));
+        note(|c| &mut c.floor[JSON], cpu_ns(|| inflated(JSON, &packed[JSON], |_, _| {})));
+        note(|c| &mut c.whole[JSON], cpu_ns(|| inflated(JSON, &packed[JSON], take)));
+    }
+    Ok(costs)
+}
+
+fn routed(encoding: Encoding, frames: &[Vec<u8>]) {
+    for frame in frames {
+        black_box(Envelope::decode_routed(encoding, black_box(frame), &Limits::GATEWAY).expect("a sound event"));
+    }
+}
+
+fn take(encoding: Encoding, frame: &[u8]) {
+    let (envelope, routing) = Envelope::decode_routed(encoding, black_box(frame), &Limits::GATEWAY).expect("a sound event");
+    black_box((routing, Bytes::copy_from_slice(envelope.d.raw())));
+}
+
+fn owned(encoding: Encoding, frames: &[Vec<u8>]) {
+    for frame in frames {
+        take(encoding, frame);
+    }
+}
+
+fn values(frames: &[Vec<u8>]) {
+    for frame in frames {
+        black_box(serde_json::from_slice::<serde_json::Value>(black_box(frame)).expect("a sound event"));
+    }
+}
+
+fn inflated(index: usize, frames: &[Vec<u8>], then: impl Fn(Encoding, &[u8])) {
+    let (encoding, compression) = ENCODINGS[index];
+    let mut inflater = Inflater::new(compression, InflateLimits::default()).expect("memory for a context");
+    for frame in frames {
+        let plain = inflater.push(black_box(frame)).expect("a sound stream").expect("a whole message");
+        then(encoding, black_box(plain));
+    }
+}
+
+/// CPU time of this thread for the work; other processes on the machine do not count.
+fn cpu_ns(work: impl FnOnce()) -> f64 {
+    let spent = || -> f64 {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0.0)
+    };
+    let began = std::time::Instant::now();
+    let before = spent();
+    work();
+    let cpu = spent() - before;
+    // A kernel without scheduler statistics.
+    if cpu > 0.0 { cpu } else { began.elapsed().as_nanos() as f64 }
+}
+
+fn to_json(frame: &[u8]) -> Result<Vec<u8>> {
+    let mut json = Vec::new();
+    transcode(Value::parse(Encoding::Etf, frame, &Limits::GATEWAY)?, Encoding::Json, &mut json)?;
+    Ok(json)
+}
+
+fn zstd_stream(frames: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+    let words = |code| zstd_safe::get_error_name(code).to_owned();
+    let mut context = zstd_safe::CCtx::create();
+    context.set_parameter(zstd_safe::CParameter::CompressionLevel(i32::try_from(LEVEL)?)).map_err(words)?;
+    context.set_parameter(zstd_safe::CParameter::WindowLog(ZSTD_WINDOW_LOG)).map_err(words)?;
+    let mut packed = Vec::with_capacity(frames.len());
+    for plain in frames {
+        let mut out = vec![0; plain.len() + 256];
+        let mut output = zstd_safe::OutBuffer::around(&mut out[..]);
+        let mut input = zstd_safe::InBuffer::around(plain);
+        while input.pos() < plain.len() {
+            context.compress_stream(&mut output, &mut input).map_err(words)?;
+        }
+        while context.flush_stream(&mut output).map_err(words)? > 0 {}
+        let len = output.pos();
+        out.truncate(len);
+        packed.push(out);
+    }
+    Ok(packed)
+}
+
+fn zlib_stream(frames: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+    let mut context = flate2::Compress::new(flate2::Compression::new(LEVEL), true);
+    let mut packed = Vec::with_capacity(frames.len());
+    for plain in frames {
+        let mut out = Vec::with_capacity(plain.len() + 256);
+        context.compress_vec(plain, &mut out, flate2::FlushCompress::Sync)?;
+        packed.push(out);
+    }
+    Ok(packed)
+}

@@ -1,0 +1,56 @@
+//! One table: what, two columns of figures, what they should be, and whether they are.
+
+/// How binding a target is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binding {
+    /// Missed: the bench fails.
+    Always,
+    /// Missed: the full form fails, the short form warns.
+    FullForm,
+}
+
+struct Row {
+    what: String,
+    figures: Vec<String>,
+    target: String,
+    missed: Option<Binding>,
+}
+
+/// The table as it grows.
+pub struct Table(Vec<Row>);
+
+impl Table {
+    pub fn new() -> Table {
+        Table(Vec::new())
+    }
+
+    /// A row without a target.
+    pub fn row(&mut self, what: &str, figures: &[String]) {
+        self.0.push(Row { what: what.to_owned(), figures: figures.to_vec(), target: String::new(), missed: None });
+    }
+
+    /// A row with a target, which `met` says whether it was reached.
+    pub fn target(&mut self, what: &str, figures: &[String], target: &str, met: bool, binding: Binding) {
+        let missed = (!met).then_some(binding);
+        self.0.push(Row { what: what.to_owned(), figures: figures.to_vec(), target: target.to_owned(), missed });
+    }
+
+    /// Prints all of it; whether every target that binds in this form was reached.
+    pub fn print(&self, short: bool) -> bool {
+        println!("{:<62} {:>12} {:>12}   target", "", "steady", "presence");
+        let mut good = true;
+        for row in &self.0 {
+            let figure = |index: usize| row.figures.get(index).map_or("", String::as_str);
+            let verdict = match row.missed {
+                None => "",
+                Some(Binding::FullForm) if short => "  missed (a warning in the short form)",
+                Some(_) => {
+                    good = false;
+                    "  MISSED"
+                }
+            };
+            println!("{:<62} {:>12} {:>12}   {}{verdict}", row.what, figure(0), figure(1), row.target);
+        }
+        good
+    }
+}

@@ -1,0 +1,237 @@
+//! A client that owes nothing to our own files: protoc's Python output for the published interface, against a whole node.
+//!
+//! The `.proto` files are written from `crates/wire/tests/pylon-interface.csv`, compiled by grpcio-tools, and a small worker on top
+//! of them does what Pylon's own clients do. What the simulated Discord sent is the measure.
+#![allow(clippy::disallowed_methods, reason = "drives processes in real time")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+use trunkline::config::{self, Sources};
+use trunkline::roles::node::Node;
+use trunkline_delivery::GroupStats;
+use trunkline_sim::{BotConfig, Mix, Sim, SimHandle};
+
+const GROUP: &str = "default";
+const GUILDS: u32 = 4;
+/// The node waits 5 s before the first identify, where it has no record of earlier ones.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The Python that has grpcio-tools.
+fn python() -> PathBuf {
+    let path = std::env::var_os("TRUNKLINE_PYTHON").map(PathBuf::from).unwrap_or_else(|| {
+        let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
+        let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from);
+        std::env::var_os("TRUNKLINE_TOOLS").map_or_else(|| cache.join("trunkline-tools"), PathBuf::from).join("python/bin/python")
+    });
+    assert!(path.exists(), "no Python with grpcio-tools at {}: `scripts/test` installs it (or set TRUNKLINE_PYTHON)", path.display());
+    path
+}
+
+fn lines(output: &Output) -> String {
+    format!("{}\n{}\n{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Client code for the interface, made by protoc in `dir`.
+async fn generate(dir: &Path) -> PathBuf {
+    let (protos, client) = (dir.join("protos"), dir.join("client"));
+    std::fs::create_dir_all(&client).expect("a folder");
+    let table = here().join("../wire/tests/pylon-interface.csv");
+    let made =
+        Command::new(python()).arg(here().join("python/make_protos.py")).arg(table).arg(&protos).output().await.expect("python runs");
+    assert!(made.status.success(), "{}", lines(&made));
+    let mut files: Vec<_> = std::fs::read_dir(&protos).expect("protos").map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    let made = Command::new(python())
+        .args(["-m", "grpc_tools.protoc"])
+        .arg(format!("-I{}", protos.display()))
+        .arg(format!("--python_out={}", client.display()))
+        .arg(format!("--grpc_python_out={}", client.display()))
+        .args(files)
+        .output()
+        .await
+        .expect("protoc runs");
+    assert!(made.status.success(), "{}", lines(&made));
+    client
+}
+
+struct World {
+    sim: SimHandle,
+    node: Node,
+    client: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> World {
+        let dir = tempfile::tempdir().expect("a folder");
+        let client = generate(dir.path()).await;
+        let token = "dGVzdA.python.never-a-real-token";
+        let sim = Sim::start(trunkline_sim::Config {
+            bots: vec![BotConfig::new(token)],
+            shards: 2,
+            max_concurrency: 2,
+            guilds: GUILDS,
+            members: 20,
+            mix: Mix::Every,
+            ..Default::default()
+        })
+        .await
+        .expect("the simulated Discord starts");
+        let setting = |key: &str, value: &str| (key.to_owned(), value.to_owned(), "test".to_owned());
+        let sources = Sources {
+            flags: vec![
+                setting("discord.api", sim.api_url()),
+                setting("listen.clients", "127.0.0.1:0"),
+                setting("listen.admin", "127.0.0.1:0"),
+                setting("store.path", &dir.path().join("store").display().to_string()),
+                setting("bots.0.token", token),
+            ],
+            ..Sources::default()
+        };
+        let config = config::parse(&sources).expect("a sound configuration");
+        let node = Node::start(config).await.expect("the node starts");
+        World { sim, node, client, _dir: dir }
+    }
+
+    fn worker(&self, token: &str, id: &str, mode: &str, more: &[&str]) -> Command {
+        let mut command = Command::new(python());
+        command.arg(here().join("python/worker.py")).arg(&self.client).arg(self.node.clients().to_string());
+        command.args([GROUP, token, id, mode]).args(more);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// Runs a worker to its end and reads what it tells.
+    async fn run(&self, id: &str, mode: &str, more: &[&str]) -> Value {
+        let token = self.node.token(GROUP).expect("the group's token").expose().to_owned();
+        told(tokio::time::timeout(PATIENCE, self.worker(&token, id, mode, more).output()).await.expect("the worker ends").expect("it runs"))
+    }
+
+    async fn group(&self) -> GroupStats {
+        let groups: Vec<_> = self.node.shared().reports().await.into_iter().flat_map(|core| core.hub.groups).collect();
+        let mut sum = groups[0].clone();
+        for group in &groups[1..] {
+            sum.entries += group.entries;
+            sum.in_flight += group.in_flight;
+            sum.acked += group.acked;
+            sum.redelivered += group.redelivered;
+        }
+        sum
+    }
+
+    /// Waits until the node has dispatched to its log all that the simulated Discord sent.
+    async fn all_taken(&self) -> u64 {
+        for _ in 0..600 {
+            let sent: u64 = self.sim.sent().iter().map(|session| session.sequence().count() as u64).sum();
+            let group = self.group().await;
+            if self.sim.sent().len() == 2 && sent == group.acked + group.entries {
+                return sent;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the node did not take everything: {:?} of {:?}", self.group().await, self.sim.report().sessions);
+    }
+}
+
+#[track_caller]
+fn told(output: Output) -> Value {
+    assert!(output.status.success(), "{}", lines(&output));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", lines(&output)))
+}
+
+#[track_caller]
+fn assert_sound(result: &Value) {
+    assert_eq!(result["health"], "0801", "the health service says SERVING: {result}");
+    assert_eq!(result["status"], "OK", "{result}");
+    assert_eq!(result["sequence_errors"], 0, "sequences rise by one: {result}");
+    assert_eq!(result["unknown_fields"], serde_json::json!([]), "a plain Pylon client must not notice our additions");
+    assert_eq!(result["empty_envelopes"], 0, "every event has a form that it knows: {result}");
+    assert_eq!(result["acknowledged"], result["last"], "{result}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_python_client_of_the_published_interface_receives_acknowledges_and_drains() {
+    let world = World::new().await;
+    let stats = world.node.shared().door.stats();
+    let door = &stats.groups[0];
+
+    // A wrong token.
+    let output =
+        tokio::time::timeout(PATIENCE, world.worker("wrong", "py-0", "drain", &[]).output()).await.expect("an end").expect("it runs");
+    let refused = told(output);
+    assert_eq!((&refused["closed"], &refused["status"]), (&"INVALID_IDENTITY".into(), &"OK".into()), "{refused}");
+    assert_eq!((&refused["ticket"], &refused["received"]), (&"".into(), &0.into()), "{refused}");
+    assert_eq!(stats.refused_identities.get(), 1);
+
+    // Guilds at the start, and every kind of event several times.
+    world.all_taken().await;
+    world.sim.emit(800, None, None);
+    let sent = world.all_taken().await;
+    let first = world.run("py-1", "drain", &[]).await;
+    assert_sound(&first);
+    assert_eq!(first["closed"], "DRAIN_COMPLETE", "{first}");
+    assert!(first["heartbeats"].as_u64() >= Some(1), "{first}");
+    assert_ne!(first["ticket"], "", "{first}");
+    let mut guilds: Vec<Value> = world.sim.guild_ids().into_iter().map(Value::from).collect();
+    guilds.sort_by_key(Value::as_u64);
+    assert_eq!(first["guilds"], Value::from(guilds), "every guild came, typed");
+    let kinds = first["by_kind"].as_object().expect("kinds");
+    assert!(kinds.len() >= 30, "every kind of the interface is reachable: {kinds:?}");
+    let group = world.group().await;
+    assert_eq!((group.acked, group.entries, group.in_flight, group.redelivered), (sent, 0, 0, 0), "all acknowledged, nothing twice");
+    assert_eq!(first["received"].as_u64(), Some(sent - door.filtered.get()), "what it did not get has no form in its interface");
+
+    // Another worker gets only what is new.
+    world.sim.emit(200, None, None);
+    let sent_later = world.all_taken().await;
+    assert!(sent_later > sent);
+    let filtered = door.filtered.get();
+    let second = world.run("py-2", "drain0", &[]).await;
+    assert_sound(&second);
+    assert_eq!(second["closed"], "DRAIN_COMPLETE", "{second}");
+    assert_eq!(second["received"].as_u64(), Some(sent_later - sent - (door.filtered.get() - filtered)), "{second}");
+    let group = world.group().await;
+    assert_eq!((group.acked, group.entries, group.redelivered), (sent_later, 0, 0));
+
+    // The first one again, with its ticket: its sequences go on above the earlier ones. The server stops under it.
+    world.sim.emit(100, None, None);
+    let sent_last = world.all_taken().await;
+    let token = world.node.token(GROUP).expect("the group's token").expose().to_owned();
+    let last = first["last"].to_string();
+    let more = ["--ticket", first["ticket"].as_str().expect("a ticket"), "--last-sequence", &last];
+    let mut third = world.worker(&token, "py-1", "stay", &more).spawn().expect("it runs");
+    let mut said = BufReader::new(third.stderr.take().expect("piped")).lines();
+    let line = tokio::time::timeout(PATIENCE, said.next_line()).await.expect("it becomes quiet").expect("readable");
+    assert_eq!(line.as_deref(), Some("quiet"));
+    assert_eq!(world.group().await.acked, sent_last);
+    let counted = (door.answered.get(), door.timeouts.get(), door.bad_acks.get());
+    let World { sim, node, .. } = world;
+    let stopped = node.stop().await;
+    assert!(stopped.acknowledged, "{stopped:?}");
+    let third = told(tokio::time::timeout(PATIENCE, third.wait_with_output()).await.expect("the worker ends").expect("it runs"));
+    assert_sound(&third);
+    assert_eq!(third["closed"], Value::Null, "a stop is a completed call without stream_closed: {third}");
+    assert!(third["received"].as_u64() > Some(0), "{third}");
+    assert!(third["first"].as_u64() > first["last"].as_u64(), "sequences never repeat: {first} then {third}");
+    assert!(counted.0 >= 3, "heartbeats are answered: {counted:?}");
+    assert_eq!((counted.1, counted.2), (0, 0), "no timeout, no acknowledgement of what was never sent");
+    let report = sim.stop().await;
+    assert!(report.client_faults.is_empty(), "{:?}", report.client_faults);
+    eprintln!(
+        "python: {} + {} + {} events received, {sent_last} sent, {} filtered, {} kinds",
+        first["received"],
+        second["received"],
+        third["received"],
+        door.filtered.get(),
+        kinds.len()
+    );
+}
