@@ -19,7 +19,7 @@ use serde::Deserialize;
 use trunkline_discord::Token;
 
 use crate::budget::SessionStartLimit;
-use crate::net::{Net, USER_AGENT};
+use crate::net::{Net, USER_AGENT, tls_advice};
 
 /// No answer that is asked for here comes near this.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -324,11 +324,15 @@ fn retry_after(headers: &http::HeaderMap, body: &[u8]) -> Duration {
     seconds.map_or(RETRY_AFTER_UNKNOWN, |seconds| Duration::from_secs_f64(seconds.min(RETRY_AFTER_MAX.as_secs_f64())))
 }
 
-/// The innermost cause of an HTTP client's error: the outer ones only say "client error (Connect)".
+/// The innermost cause of an HTTP client's error (the outer ones only say "client error (Connect)"), and what to do about it.
 fn root_cause(error: &hyper_util::client::legacy::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
+    let mut cause: &(dyn std::error::Error + 'static) = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    cause.to_string()
+    let tls = cause.downcast_ref::<std::io::Error>().filter(|io| io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()));
+    match tls {
+        Some(io) => format!("{io}; {}", tls_advice(io)),
+        None => format!("{cause}; check this machine's network and [discord] api"),
+    }
 }

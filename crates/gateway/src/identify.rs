@@ -190,7 +190,7 @@ impl Task {
             None => Ok(None),
         };
         let record = loaded.unwrap_or_else(|why| {
-            tracing::warn!(bot = config.bot, "the identify ledger cannot be read: {why}; the first identify waits 5 s");
+            tracing::warn!(bot = %config.bot, "the identify ledger cannot be read: {why}; the first identify waits 5 s");
             None
         });
         let now = moment(&config.clock);
@@ -243,7 +243,7 @@ impl Task {
             Message::Limit(limit) => self.budget.limit(limit, moment(&self.clock)),
             Message::UseReserve { shard, reply } => {
                 let let_through = self.budget.use_reserve(shard);
-                tracing::warn!(bot = self.bot, shards = let_through, "the identify reserve is opened by a person");
+                tracing::warn!(bot = %self.bot, shards = let_through, "the identify reserve is opened by a person");
                 // A person who went away needs no answer.
                 let _ = reply.send(let_through);
             }
@@ -263,7 +263,7 @@ impl Task {
         // Not needed for safety, since a grant on record counts as used; it spares the next start a wait. The mind's
         // own state is ahead of the record either way, so a failure only shows in the status.
         if self.save().await.is_err() {
-            tracing::debug!(bot = self.bot, shard, "the ledger is not up to date");
+            tracing::debug!(bot = %self.bot, shard, "the ledger is not up to date");
         }
     }
 
@@ -302,7 +302,7 @@ impl Task {
         let taken = self.replies.remove(&shard).is_some_and(|reply| reply.send(grant).is_ok());
         if taken {
             self.outcomes.push(Box::pin(async move { (shard, outcome.await.is_ok()) }));
-            tracing::debug!(bot = self.bot, shard, "identify granted");
+            tracing::debug!(bot = %self.bot, shard, "identify granted");
         } else {
             self.budget.forget(shard);
         }
@@ -330,14 +330,14 @@ impl Task {
             let status = self.budget.status(moment(&self.clock));
             match blocked {
                 Some(Blocked::Spent) => tracing::error!(
-                    bot = self.bot,
+                    bot = %self.bot,
                     "all {} identifies of the day are spent: {} shards wait until Discord gives new ones; more would make \
                      it reset the token",
                     status.total,
                     status.waiting.len()
                 ),
                 Some(Blocked::Reserve) => tracing::error!(
-                    bot = self.bot,
+                    bot = %self.bot,
                     "{} of {} identifies are left of the day and {} are kept in reserve: {} shards wait; `trunkline shard \
                      identify --use-reserve` lets them through",
                     status.remaining,
@@ -345,7 +345,7 @@ impl Task {
                     status.reserve,
                     status.waiting.len()
                 ),
-                None => tracing::info!(bot = self.bot, "identifies are granted again"),
+                None => tracing::info!(bot = %self.bot, "identifies are granted again"),
             }
             self.blocked = blocked;
             self.refresh_at = None;
@@ -386,7 +386,7 @@ impl Task {
         match blocking(move || ledger.save(&bytes)).await {
             Ok(()) => {
                 if self.failing_since.take().is_some() {
-                    tracing::info!(bot = self.bot, "the identify ledger can be written again");
+                    tracing::info!(bot = %self.bot, "the identify ledger can be written again");
                 }
                 Ok(())
             }
@@ -394,7 +394,7 @@ impl Task {
                 if self.failing_since.is_none() {
                     self.failing_since = Some(Instant::now());
                     tracing::warn!(
-                        bot = self.bot,
+                        bot = %self.bot,
                         "the identify ledger cannot be written: {why}; identifies wait {} s for it, then go on without",
                         LEDGER_PATIENCE.as_secs()
                     );

@@ -447,7 +447,8 @@ async fn connect_any(addresses: Vec<SocketAddr>, target: &Target) -> Result<TcpS
     }
 }
 
-fn tls_advice(error: &io::Error) -> &'static str {
+/// What to do about a TLS handshake that failed.
+pub(crate) fn tls_advice(error: &io::Error) -> &'static str {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
         Some(rustls::Error::InvalidCertificate(fault)) => match fault {
@@ -486,7 +487,11 @@ fn upgrade_error(target: &Target, error: &tokio_websockets::Error) -> ConnectErr
             },
         };
     }
-    ConnectError::Upgrade { at: target.at(), why: error.to_string() }
+    match error {
+        // A server that restarts takes a connection and drops it: that says nothing of what it speaks.
+        tokio_websockets::Error::Io(error) => ConnectError::Tcp { at: target.at(), why: error.to_string() },
+        error => ConnectError::Upgrade { at: target.at(), why: error.to_string() },
+    }
 }
 
 #[cfg(test)]

@@ -88,10 +88,10 @@ pub async fn prepare_bot(api: &BotApi, wish: &BotWish, dice: &mut Dice) -> Resul
     let limit = gateway.session_start_limit;
     let plan = plan(wish.shards, gateway.shards, limit.max_concurrency)?;
     for warning in &plan.warnings {
-        tracing::warn!(bot = me.id, "{}: {warning}", me.username);
+        tracing::warn!(bot = %me.id, "{}: {warning}", me.username);
     }
     tracing::info!(
-        bot = me.id,
+        bot = %me.id,
         "{}: {} of {} shards run here; {} of {} identifies are left of the day, {} at a time",
         me.username,
         plan.indices.len(),
@@ -109,7 +109,7 @@ fn settle_intents(written: Option<Intents>, application_flags: u64, name: &str, 
     let Some(written) = written else {
         for intent in Intents::PRIVILEGED.without(allowed).each() {
             tracing::warn!(
-                application = application_id,
+                application = %application_id,
                 "{name}: \"{}\" is off in the Developer Portal, so {intent} is left out; switch it on at \
                  https://discord.com/developers/applications/{application_id}/bot to receive it",
                 intent.switch_name()

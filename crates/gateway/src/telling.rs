@@ -23,7 +23,7 @@ pub(crate) struct Telling {
 
 macro_rules! say {
     ($self:expr, $level:ident, $($message:tt)*) => {
-        tracing::$level!(bot = $self.shard.bot, shard = $self.name.as_str(), $($message)*)
+        tracing::$level!(bot = %$self.shard.bot, shard = %$self.name, $($message)*)
     };
 }
 

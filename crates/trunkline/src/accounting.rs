@@ -45,6 +45,8 @@ pub struct Ledger {
     delivered: HashMap<((u64, u32), u64), HashSet<u64>>,
     newest: HashMap<((u64, u32), u64, u64), u64>,
     gaps: HashSet<Told>,
+    /// Discord's session ids by shard, with our ordinals, as READY told them.
+    ids: HashMap<(u64, u32), HashMap<String, u64>>,
     latencies_us: Vec<u32>,
     /// Received in all, repeats included.
     pub received: u64,
@@ -81,6 +83,18 @@ impl Ledger {
             }
             *newest = seen.s.max(*newest);
         }
+    }
+
+    /// Notes that a READY told Discord's id of a session.
+    pub fn ready(&mut self, shard: (u64, u32), session: u64, session_id: &str) {
+        self.ids.entry(shard).or_default().insert(session_id.to_owned(), session);
+    }
+
+    /// The ordinals of a shard's sessions, given in the order of their making; none for one that the node never heard of (its READY
+    /// did not get through). A group that does not want READY cannot tell those, and counts all.
+    fn ordinals<'a>(&self, shard: (u64, u32), session_ids: impl Iterator<Item = &'a str>) -> Vec<Option<u64>> {
+        let ids = self.ids.get(&shard);
+        (1_u64..).zip(session_ids).map(|(nth, id)| ids.map_or(Some(nth), |ids| ids.get(id).copied())).collect()
     }
 
     /// Notes a gap.
@@ -143,7 +157,6 @@ pub struct Verdict {
 #[must_use]
 pub fn compare(sent: &[SentSession], report: &Report, ledger: &Ledger, wanted: impl Fn(&str) -> bool) -> Verdict {
     let mut verdict = Verdict::default();
-    // The node numbers a shard's sessions in the order in which it identified them: so does the simulator's record.
     let mut by_shard: BTreeMap<(u64, u32), Vec<&SentSession>> = BTreeMap::new();
     for session in sent {
         by_shard.entry((session.bot, session.shard.0)).or_default().push(session);
@@ -151,24 +164,34 @@ pub fn compare(sent: &[SentSession], report: &Report, ledger: &Ledger, wanted: i
     let none = HashSet::new();
     for (shard, sessions) in &mut by_shard {
         sessions.sort_by_key(|session| session.ordinal);
-        for (ordinal, session) in (1_u64..).zip(sessions.iter()) {
-            let delivered = ledger.delivered.get(&(*shard, ordinal)).unwrap_or(&none);
+        let mut newest = None;
+        for (ordinal, session) in ledger.ordinals(*shard, sessions.iter().map(|s| &*s.session_id)).into_iter().zip(sessions.iter()) {
+            newest = ordinal.or(newest);
+            // Before a shard's first session there is nothing that could be lost.
+            let Some(known) = newest else { continue };
+            let delivered = ordinal.and_then(|ordinal| ledger.delivered.get(&(*shard, ordinal))).unwrap_or(&none);
             let mut matched = 0;
             for s in session.sequence() {
                 if session.kind(s).is_some_and(|kind| !wanted(kind.name())) {
                     continue;
                 }
                 verdict.sent += 1;
+                let told = match ordinal {
+                    Some(ordinal) => inside_told_gap(ledger, *shard, ordinal, s),
+                    // Nobody heard of this session: it lies in the open gap behind the one before it.
+                    None => open_gap(ledger, *shard, known),
+                };
                 if delivered.contains(&s) {
                     matched += 1;
-                } else if inside_told_gap(ledger, *shard, ordinal, s) {
+                } else if told {
                     verdict.in_gaps += 1;
                 } else {
                     verdict.lost += 1;
                     if verdict.lost_first.len() < 10 {
                         verdict.lost_first.push(format!(
-                            "shard {} session {ordinal} s {s} {}",
+                            "shard {} session {known}{} s {s} {}",
                             shard.1,
+                            if ordinal.is_none() { " and one more that was never ready" } else { "" },
                             session.kind(s).map_or("?", |kind| kind.name())
                         ));
                     }
@@ -179,21 +202,15 @@ pub fn compare(sent: &[SentSession], report: &Report, ledger: &Ledger, wanted: i
         }
     }
     for unseen in &report.unseen {
-        // Which session the node held last before: sessions are numbered in the order of their start.
-        let before = report
-            .sessions
-            .iter()
-            .filter(|s| s.bot == unseen.bot && s.shard.0 == unseen.shard && s.started_unix_ms < unseen.from_unix_ms)
-            .count() as u64;
-        // Before a shard's first session there is nothing that could be lost.
-        if before == 0 {
-            continue;
-        }
-        verdict.sent += unseen.events;
-        // The gap that covers it begins in that very session and is open towards the next one.
+        // Which session the node held last before.
         let shard = (unseen.bot, unseen.shard);
-        let told = ledger.gaps.iter().any(|gap| gap.shard == shard && gap.session == before && gap.last_s.is_none());
-        if told {
+        let of_shard: Vec<_> = report.sessions.iter().filter(|s| (s.bot, s.shard.0) == shard).collect();
+        let ordinals = ledger.ordinals(shard, of_shard.iter().map(|s| &*s.session_id));
+        let before =
+            ordinals.into_iter().zip(&of_shard).filter(|(_, s)| s.started_unix_ms < unseen.from_unix_ms).filter_map(|(n, _)| n).max();
+        let Some(before) = before else { continue };
+        verdict.sent += unseen.events;
+        if open_gap(ledger, shard, before) {
             verdict.in_gaps += unseen.events;
         } else {
             verdict.lost += unseen.events;
@@ -213,4 +230,9 @@ fn inside_told_gap(ledger: &Ledger, shard: (u64, u32), session: u64, s: u64) -> 
             && gap.first_s.is_none_or(|first| first <= s)
             && gap.last_s.is_none_or(|last| s <= last)
     })
+}
+
+/// Whether it was told that everything from somewhere in this session to the next one is missing.
+fn open_gap(ledger: &Ledger, shard: (u64, u32), session: u64) -> bool {
+    ledger.gaps.iter().any(|gap| gap.shard == shard && gap.session == session && gap.last_s.is_none())
 }

@@ -208,7 +208,7 @@ pub struct SimArgs {
 )]
 pub struct WorkerArgs {
     /// Clients' port of a running process.
-    #[arg(long, default_value = "127.0.0.1:4000", value_name = "ADDR")]
+    #[arg(long, default_value = "127.0.0.1:4000", env = "TRUNKLINE_LISTEN_CLIENTS", value_name = "ADDR")]
     pub addr: String,
     /// Worker group.
     #[arg(long, default_value = "default")]
@@ -256,6 +256,7 @@ pub struct AdminArgs {
 
 /// `trunkline shard`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  trunkline shard list\n  trunkline shard restart --shard 4")]
 pub struct ShardArgs {
     /// What to do with shards.
     #[command(subcommand)]
@@ -326,8 +327,7 @@ mod tests {
     fn the_command_line_is_consistent_and_every_command_has_an_example() {
         Cli::command().debug_assert();
         for command in Cli::command().get_subcommands() {
-            let leaves: Vec<_> = if command.has_subcommands() { command.get_subcommands().collect() } else { vec![command] };
-            for leaf in leaves.into_iter().filter(|leaf| leaf.get_name() != "help") {
+            for leaf in std::iter::once(command).chain(command.get_subcommands()).filter(|leaf| leaf.get_name() != "help") {
                 let help = leaf.get_after_help().map(ToString::to_string).unwrap_or_default();
                 assert!(help.contains("Example"), "`{}` has no example in its help", leaf.get_name());
             }

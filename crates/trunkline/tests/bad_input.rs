@@ -157,7 +157,7 @@ async fn intents_written_but_switched_off_are_refused_with_the_switches_name_and
     let mut node = world.run("intents = [\"GUILDS\", \"GUILD_MEMBERS\", \"MESSAGE_CONTENT\"]");
     assert_eq!(node.ended().await, 3);
     let log = node.log();
-    assert!(log.contains("intents GUILD_MEMBERS"), "{log}");
+    assert!(log.contains("intents guild_members, message_content are configured for "), "{log}");
     assert!(
         log.contains("off in the Developer Portal: switch on Server Members Intent and Message Content Intent at https://discord.com/developers/applications/"),
         "{log}"
@@ -172,7 +172,7 @@ async fn intents_left_out_are_cut_to_the_switches_with_a_warning_for_each() {
     // Only the presence switch is on.
     let world = World::new(|config| config.bots[0].application_flags = 1 << 13).await;
     let mut node = world.run("");
-    for (switch, intent) in [("Server Members Intent", "GUILD_MEMBERS"), ("Message Content Intent", "MESSAGE_CONTENT")] {
+    for (switch, intent) in [("Server Members Intent", "guild_members"), ("Message Content Intent", "message_content")] {
         let line = node.says(&format!("\"{switch}\" is off in the Developer Portal, so {intent} is left out; switch it on at ")).await;
         assert!(line.contains("WARN") && line.contains("/bot to receive it"), "{line}");
     }
@@ -339,8 +339,51 @@ async fn a_damaged_store_is_named_and_left_as_it_is() {
     std::fs::write(&state, &whole).expect("written");
     std::fs::write(store.join("journal"), &journal[..journal.len().min(16)]).expect("written");
     let mut node = Process::start(world.path(), &["run"], &[]);
-    node.says("session resumed, nothing missing").await;
+    node.says("session resumed").await;
     assert_eq!(world.sim.report().identifies, 1, "the session was kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stored_events_that_are_damaged_become_a_told_gap() {
+    let world = World::new(|config| config.rate = 100.0).await;
+    let mut node = world.run("");
+    world.ready(&mut node).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    node.signal("TERM");
+    assert_eq!(node.ended().await, 0, "{}", node.log());
+    world.sim.pause();
+    let segments: Vec<_> =
+        files_below(&world.path().join("store")).into_iter().filter(|path| path.to_string_lossy().contains("segment")).collect();
+    assert!(!segments.is_empty(), "the group's events are in segments: {:?}", files_below(&world.path().join("store")));
+    for path in segments {
+        let mut bytes = std::fs::read(&path).expect("readable");
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 64].fill(0xa5);
+        std::fs::write(&path, bytes).expect("written");
+    }
+    let mut node = Process::start(world.path(), &["run"], &[]);
+    let line = node.says("stored events cannot be read; groups that want them are told a gap").await;
+    assert!(line.contains("ERROR") && line.contains("shard=0/1") && line.contains("missing="), "{line}");
+    let (clients, _) = node.ports().await;
+    let mut worker = Worker::join(&world, clients, |_| {}).await;
+    node.says("session resumed").await;
+    world.sim.resume();
+    let mut seen = 0_u64;
+    while worker.gaps == 0 || seen < 50 {
+        worker.event().await;
+        seen += 1;
+    }
+    assert!(metric(&mut node, "trunkline_group_gaps_total", "cause=\"store_failed\"").await >= 1.0);
+    assert_eq!(world.sim.report().identifies, 1, "damaged events cost a gap, not the session");
+}
+
+fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("readable") {
+        let path = entry.expect("readable").path();
+        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
+    }
+    found
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -402,12 +445,23 @@ async fn a_full_disk_stops_checkpoints_and_says_so_but_not_delivery() {
         "{line}"
     );
     assert_eq!(metric(&mut node, "trunkline_store_failing", "").await, 1.0);
-    let before = world.sim.report().events_sent;
-    for _ in 0..600 {
-        worker.event().await;
-    }
-    assert!(world.sim.report().events_sent > before, "events were sent after the disk was full");
+    // What Discord sends from here on arrives all the same.
+    let full_at = world.sim.report().sessions[0].last_s;
+    while worker.event().await.header.is_none_or(|header| header.discord_sequence < full_at + 200) {}
     assert!(node.said("checkpoint not written") <= 2, "said once a minute:\n{}", node.log());
+    // A start without any room is refused.
+    let output = std::process::Command::new("prlimit")
+        .arg("--fsize=1000")
+        .arg(binary().get_program())
+        .args(["run", "--store", "another"])
+        .current_dir(world.path())
+        .output()
+        .expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "trunkline: the disk of the store at another is full (File too large (os error 27)); free some space and start again\n"
+    );
     // There is room again.
     let freed = std::process::Command::new("prlimit").arg(format!("--pid={}", node.pid())).arg("--fsize=unlimited").status();
     assert!(freed.is_ok_and(|status| status.success()));
@@ -425,7 +479,9 @@ async fn an_unreachable_discord_is_tried_until_it_comes_and_told_once() {
     let api = format!("http://127.0.0.1:{port}/api/v10");
     let args = ["run", "--api", &api, "--clients", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
     let mut node = Process::start(dir.path(), &args, &[("DISCORD_TOKEN", &token)]);
-    let told = format!("Discord cannot be reached at 127.0.0.1:{port}: Connection refused (os error 111); trying again until it answers");
+    let told = format!(
+        "Discord cannot be reached at 127.0.0.1:{port}: Connection refused (os error 111); check this machine's network and [discord] api; trying again until it answers"
+    );
     let line = node.says(&told).await;
     assert!(line.contains("WARN") && line.contains("bots[0]"), "{line}");
     let (_, admin) = node.ports().await;
@@ -442,8 +498,20 @@ async fn an_unreachable_discord_is_tried_until_it_comes_and_told_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_cannot_be_looked_up_is_told() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let args = ["run", "--api", "https://discord.invalid/api/v10", "--clients", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let mut node = Process::start(dir.path(), &args, &[("DISCORD_TOKEN", "a.b.c")]);
+    let line = node.says("Discord cannot be reached at discord.invalid:443: ").await;
+    assert!(line.contains("failed to lookup address information: "), "{line}");
+    assert!(line.contains("; check this machine's network and [discord] api; trying again until it answers"), "{line}");
+    node.signal("TERM");
+    assert_eq!(node.ended().await, 0, "{}", node.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_goes_away_is_told_once_and_the_session_resumes_when_it_is_back() {
-    let mut world = World::new(|config| config.rate = 50.0).await;
+    let world = World::new(|config| config.rate = 50.0).await;
     let mut node = world.run("");
     world.ready(&mut node).await;
     let session = world.sim.report().sessions[0].session_id.clone();
@@ -451,17 +519,15 @@ async fn a_network_that_goes_away_is_told_once_and_the_session_resumes_when_it_i
     world.sim.fault(&Fault::new(FaultKind::Refuse).lasting(Duration::from_secs(4)));
     world.sim.fault(&Fault::new(FaultKind::Drop));
     let line = node.says("trying again until it can be reached").await;
-    assert!(line.contains("WARN") && line.contains("shard=\"0/1\""), "{line}");
-    node.says("session resumed, nothing missing").await;
+    assert!(line.contains("WARN") && line.contains("shard=0/1"), "{line}");
+    node.says("session resumed").await;
     let report = world.sim.report();
     assert_eq!((report.identifies, report.sessions[0].session_id.as_str()), (1, session.as_str()));
     let times = node.said("trying again until it can be reached");
     assert!(times <= 2, "told {times} times, once per change is enough:\n{}", node.log());
     world.sim.pause();
-    let (code, log) = (node.runs(), node.log());
-    assert!(code, "{log}");
+    let log = node.log();
     world.assert_no_secret(&log);
-    world.token.clear();
 }
 
 /// Does a fault that no session should survive badly, and sees the session go on.
@@ -475,7 +541,7 @@ async fn survives(kind: FaultKind, wanted: &str) {
     assert_eq!(world.sim.fault(&Fault::new(kind)), 1);
     let line = node.says("a message from Discord cannot be read: ").await;
     assert!(line.contains(wanted), "wanted {wanted:?}: {line}");
-    node.says("session resumed, nothing missing").await;
+    node.says("session resumed").await;
     for _ in 0..50 {
         worker.event().await;
     }
@@ -489,17 +555,17 @@ async fn survives(kind: FaultKind, wanted: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payload_of_garbage_costs_a_reconnect_and_nothing_else() {
-    survives(FaultKind::Garbage, "error at byte").await;
+    survives(FaultKind::Garbage, "gateway frame: error at byte 1: wants a term, no term has tag 255").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compressed_bomb_is_not_unpacked() {
-    survives(FaultKind::Bomb, "inflates to more than").await;
+    survives(FaultKind::Bomb, "one message from Discord decompresses to more than 67108864 bytes").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_term_nested_a_hundred_thousand_deep_is_refused() {
-    survives(FaultKind::Deep, "nested").await;
+    survives(FaultKind::Deep, "nested deeper than 200").await;
 }
 
 // --- workers -------------------------------------------------------------------------------------------------------------------
@@ -687,6 +753,6 @@ async fn events_that_nobody_consumes_are_told_in_one_line() {
     let (code, out, _) = harness::run(&["status", "--admin", &admin.to_string()], &[], world.path());
     assert_eq!(code, 0);
     assert!(out.contains("nobody consumes g: its events wait; connect a worker (`trunkline worker --group g`)"), "{out}");
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(node.said("nobody consumes"), 1, "{}", node.log());
 }

@@ -165,7 +165,7 @@ fn jumps(sent: &[SentSession]) -> HashSet<Told> {
             match (first, skipped) {
                 (None, true) => first = Some(s),
                 (Some(from), false) => {
-                    let (session, cause) = (*ordinal, "SEQUENCE_JUMP".to_owned());
+                    let (session, cause) = (*ordinal, "CAUSE_SEQUENCE_JUMP".to_owned());
                     jumps.insert(Told { shard, session, first_s: Some(from), last_s: Some(s - 1), cause });
                     first = None;
                 }
@@ -321,6 +321,8 @@ async fn lose_sessions(name: &str, encoding: &'static str, compress: &'static st
         [[FaultKind::Invalid; 4], [FaultKind::Close(4007), FaultKind::Close(4007), FaultKind::Close(4009), FaultKind::Close(4009)]];
     for round in rounds {
         let before = world.sim.report();
+        // For the second round's identifies, which come 5 s after the first's, READY takes its time as well.
+        world.sim.fault(&Fault::new(FaultKind::SlowReady).lasting(Duration::from_millis(4_500)));
         for (shard, kind) in (0..).zip(round) {
             assert_eq!(world.sim.fault(&Fault::new(kind).on_shard(shard)), 1);
         }
@@ -358,7 +360,7 @@ async fn lose_sessions(name: &str, encoding: &'static str, compress: &'static st
             if line.ended_because.is_some() {
                 let shard = (line.bot, shard);
                 let first_s = Some(ledger.last_s(shard, ordinal) + 1);
-                lost.insert(Told { shard, session: ordinal, first_s, last_s: None, cause: "SESSION_LOST".to_owned() });
+                lost.insert(Told { shard, session: ordinal, first_s, last_s: None, cause: "CAUSE_SESSION_LOST".to_owned() });
             }
         }
         for pair in of_shard.windows(2) {
@@ -400,6 +402,65 @@ async fn refused_connections_and_late_hellos_are_waited_out_with_the_session_kep
     assert_eq!((ledger.out_of_order, ledger.duplicated), (0, 0));
     let log = world.log_text();
     assert!(log.contains("trying again until it can be reached"), "nobody was told that Discord cannot be reached:\n{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_upon_faults_in_every_phase_of_a_connection_are_accounted_for() {
+    const SHARDS: u32 = 4;
+    let board = Board::default();
+    let (world, _workers) = running(discord(SHARDS), "etf", "zlib-stream", &board).await;
+    let mut dice = Dice::new(world.seed);
+    let began = Instant::now();
+    let mut done = 0;
+    // READY comes late, so that identifies are hit on their way too.
+    world.sim.fault(&Fault::new(FaultKind::SlowReady).lasting(Duration::from_secs(9)));
+    while began.elapsed() < Duration::from_secs(8) {
+        tokio::time::sleep(Duration::from_millis(dice.between(20, 400))).await;
+        let kinds = [
+            FaultKind::Drop,
+            FaultKind::Drop,
+            FaultKind::Reconnect,
+            FaultKind::InvalidResumable,
+            FaultKind::Invalid,
+            FaultKind::Close(4000),
+            FaultKind::Close(4007),
+            FaultKind::Close(4009),
+            FaultKind::Corrupt,
+            FaultKind::Garbage,
+            FaultKind::Deep,
+            FaultKind::Duplicate,
+            FaultKind::Skip,
+            FaultKind::Unknown,
+            FaultKind::Refuse,
+            FaultKind::LateHello,
+        ];
+        let kind = kinds[usize::try_from(dice.below(kinds.len() as u64)).expect("an index")];
+        let mut fault = Fault::new(kind).lasting(Duration::from_millis(300));
+        if dice.chance(0.8) {
+            fault = fault.on_shard(u32::try_from(dice.below(u64::from(SHARDS))).expect("a shard"));
+        }
+        done += world.sim.fault(&fault);
+    }
+    let quiet = Instant::now();
+    let mut steady = Instant::now();
+    while steady.elapsed() < STEADY {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let report = world.sim.report();
+        if !(0..SHARDS).all(|shard| newest(&report, shard).connected) {
+            steady = Instant::now();
+        }
+        assert!(quiet.elapsed() < Duration::from_secs(40), "not back 40 s after the last fault: {:?}", report.sessions);
+    }
+    let (verdict, report) = world.settle(&board, Duration::from_secs(15), |_| true).await;
+    let ledger = board.lock().expect("no worker panicked");
+    tell("faults upon faults, etf zlib-stream", &world, &verdict, &ledger, &report);
+    eprintln!("  {done} hits; back {:?} after the last", quiet.elapsed());
+    assert_eq!((verdict.lost, verdict.invented), (0, 0), "lost: {:?}", verdict.lost_first);
+    assert_eq!(report.client_faults_total, 0, "the simulated Discord objects: {:?}", report.client_faults);
+    assert_eq!((ledger.out_of_order, ledger.duplicated), (0, 0), "{:?}", ledger.out_of_order_first);
+    assert_eq!(report.identifies_refused, 0);
+    assert!(report.identifies > u64::from(SHARDS) && report.resumes > 0, "hardly anything was hit");
+    assert!(!world.log_text().contains("panicked"), "something panicked:\n{}", world.log_text());
 }
 
 #[tokio::test(flavor = "multi_thread")]

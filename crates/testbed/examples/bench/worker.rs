@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use trunkline_doors::client::{Received, WorkerClient, WorkerOptions};
 use trunkline_wire::pylon::discord::v1::event::EventEnvelope;
 use trunkline_wire::pylon::discord::v1::event::event_envelope::EventData;
@@ -96,13 +95,19 @@ pub fn run(address: &str, group: &str, token: &str) -> Result<()> {
         options.payload = PayloadFormat::RawEtf;
         options.extended = true;
         let mut client = WorkerClient::connect(options).await?;
-        let mut questions = BufReader::new(tokio::io::stdin()).lines();
+        let (asked, mut questions) = tokio::sync::mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            // Ends with the input, or with a worker that has ended.
+            while let Some(Ok(_)) = std::io::stdin().lines().next()
+                && asked.send(()).is_ok()
+            {}
+        });
         let mut board = Board::default();
         loop {
             tokio::select! {
                 biased;
-                question = questions.next_line() => match question? {
-                    Some(_) => println!("{}", board.answer()),
+                question = questions.recv() => match question {
+                    Some(()) => println!("{}", board.answer()),
                     None => return Ok(()),
                 },
                 received = client.next() => match received {

@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
+use trunkline_discord::{Encoding, EventKind};
 use trunkline_doors::client::{Done, Received, WorkerClient, WorkerOptions};
+use trunkline_etf::Value;
 use trunkline_sim::{BotConfig, Report, SentSession, Sim, SimHandle, parse_schedule};
 use trunkline_wire::pylon::discord::v1::event::EventEnvelope;
 use trunkline_wire::pylon::discord::v1::event::event_envelope::EventData;
+use trunkline_wire::trunkline::event::v1::Encoding as RawEncoding;
 use trunkline_wire::trunkline::worker::v1::PayloadFormat;
 
 use super::{OK, USAGE, complain, say};
@@ -253,6 +256,14 @@ pub fn note(ledger: &mut Ledger, envelope: &EventEnvelope, now_us: u64) {
             cause: gap.cause().as_str_name().to_owned(),
         });
         return;
+    }
+    if let Some(EventData::RawEvent(raw)) = &envelope.event_data
+        && raw.name == EventKind::Ready.name()
+    {
+        let encoding = if raw.encoding() == RawEncoding::Json { Encoding::Json } else { Encoding::Etf };
+        if let Some(id) = Value::from_raw(encoding, &raw.bytes).get("session_id").and_then(Value::as_str) {
+            ledger.ready((header.bot_id, header.shard_id), header.session, &id);
+        }
     }
     let at = header.received_at.unwrap_or_default();
     let received_us = u64::try_from(at.seconds).unwrap_or(0) * 1_000_000 + u64::try_from(at.nanos / 1_000).unwrap_or(0);

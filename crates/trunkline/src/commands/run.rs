@@ -70,6 +70,10 @@ async fn run_node(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // A file size limit (ulimit -f) must be an error of the write, which the store knows as a full disk, not the end of the process.
+    if let Err(error) = signal(SignalKind::from_raw(libc::SIGXFSZ)) {
+        tracing::warn!("the signal of the file size limit cannot be caught: {error}");
+    }
     let store = config.store.path.clone();
     let node = match Node::start(config).await {
         Ok(node) => node,

@@ -16,7 +16,7 @@ use trunkline_gateway::{
 use trunkline_session::{ResumePoint, StopReason};
 use trunkline_store::{ShardKey, Store};
 
-use super::core::{CoreInput, ShardStart};
+use super::core::{CoreInput, ShardStart, place};
 use super::node::Shared;
 use super::record::Record;
 use crate::config::{BotConfig, ShardsConfig};
@@ -111,20 +111,20 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
         clock: shared.clock,
     })
     .await;
+    // All at once: whoever asks whether all of them have been ready must not be shown the first few only.
+    let shards: Vec<_> = indices.iter().map(|index| (ShardId { bot: id, index: *index, count }, Arc::new(ShardStats::default()))).collect();
     change(shared, index, |state| {
         state.id = Some(id);
         state.name.clone_from(&name);
+        state.shards.clone_from(&shards);
         state.identify = Some(queue.clone());
     });
 
     let (ended, mut ends) = mpsc::unbounded_channel();
-    for shard_index in &indices {
-        let shard = ShardId { bot: id, index: *shard_index, count };
-        let counters = Arc::new(ShardStats::default());
-        change(shared, index, |state| state.shards.push((shard, counters.clone())));
+    for (shard, counters) in shards {
         let loaded = match load(shared, shard).await {
             Ok(loaded) => loaded,
-            Err(reason) => return format!("{name}: shard {shard_index} cannot be taken: {reason}"),
+            Err(reason) => return format!("{name}: shard {} cannot be taken: {reason}", shard.index),
         };
         let mut config = ShardConfig::new(shard, session_config(shared, bot, &prepared, shard), seed(shared, shard));
         config.ordinal = loaded.ordinal;
@@ -142,9 +142,9 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
             tools,
             ended: ended.clone(),
         };
-        let core = &shared.cores[*shard_index as usize % shared.cores.len()];
+        let core = &shared.cores[shard.index as usize % shared.cores.len()];
         if core.send(CoreInput::Add(Box::new(start))).is_err() {
-            return format!("{name}: the core of shard {shard_index} has ended");
+            return format!("{name}: the core of shard {} has ended", shard.index);
         }
     }
     drop(ended);
@@ -189,14 +189,14 @@ fn settle_count(store: &Store, bot: &BotConfig, prepared: &PreparedBot) -> u32 {
         && stored != count
     {
         tracing::warn!(
-            bot = prepared.bot_id,
+            bot = %prepared.bot_id,
             "{}: Discord now recommends {count} shards; the stored sessions have {stored} and go on with it. Set shards = {count} to identify afresh with the new count",
             prepared.name
         );
         return stored;
     }
     if let Err(error) = store.put_meta(&meta, count.to_string().as_bytes()) {
-        tracing::warn!(bot = prepared.bot_id, "the shard count could not be noted in the store: {error}");
+        tracing::warn!(bot = %prepared.bot_id, "the shard count could not be noted in the store: {error}");
     }
     count
 }
@@ -250,8 +250,8 @@ async fn load(shared: &Shared, shard: ShardId) -> Result<Loaded, String> {
             Ok(None) => return Ok(fresh(0, true)),
             Err(error) => {
                 tracing::error!(
-                    bot = shard.bot,
-                    shard = shard.index,
+                    bot = %shard.bot,
+                    shard = %place(shard),
                     "the checkpoint cannot be read, the shard identifies afresh: {error}"
                 );
                 return Ok(fresh(0, true));
@@ -261,8 +261,8 @@ async fn load(shared: &Shared, shard: ShardId) -> Result<Loaded, String> {
             Ok(record) => record,
             Err(error) => {
                 tracing::error!(
-                    bot = shard.bot,
-                    shard = shard.index,
+                    bot = %shard.bot,
+                    shard = %place(shard),
                     "the checkpoint cannot be read, the shard identifies afresh: {error}"
                 );
                 return Ok(fresh(0, true));
@@ -273,8 +273,8 @@ async fn load(shared: &Shared, shard: ShardId) -> Result<Loaded, String> {
             Ok(log) => log,
             Err(error) => {
                 tracing::error!(
-                    bot = shard.bot,
-                    shard = shard.index,
+                    bot = %shard.bot,
+                    shard = %place(shard),
                     "the log's record cannot be read, the shard identifies afresh: {error}"
                 );
                 return Ok(fresh(record.ordinal, true));
@@ -290,8 +290,8 @@ async fn load(shared: &Shared, shard: ShardId) -> Result<Loaded, String> {
         }
         if unreadable > 0 {
             tracing::error!(
-                bot = shard.bot,
-                shard = shard.index,
+                bot = %shard.bot,
+                shard = %place(shard),
                 missing = unreadable,
                 "stored events cannot be read; groups that want them are told a gap"
             );
@@ -305,8 +305,8 @@ async fn load(shared: &Shared, shard: ShardId) -> Result<Loaded, String> {
         });
         if bad_rows > 0 || rows.is_err() {
             tracing::error!(
-                bot = shard.bot,
-                shard = shard.index,
+                bot = %shard.bot,
+                shard = %place(shard),
                 rows = bad_rows,
                 "part of the stored cache cannot be read and is left out; updates of it carry no previous state"
             );

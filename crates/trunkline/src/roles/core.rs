@@ -261,7 +261,7 @@ impl CoreState {
         let Some(shard) = self.shards.get(slot) else { return };
         let events = first_s.zip(last_s).map(|(first, last)| last.saturating_sub(first) + 1);
         let gap = Gap { shard: shard.id, session, first_s, last_s, cause, events, at_unix_us: self.clock.unix_us() };
-        tracing::warn!(bot = shard.id.bot, shard = shard.id.index, cause = cause.as_str(), "gap: {gap}; every group is told");
+        tracing::warn!(bot = %shard.id.bot, shard = %place(shard.id), cause = cause.as_str(), "gap: {gap}; every group is told");
         self.count_gap(&gap);
         self.side.gap(slot_of(slot), gap, now, &mut self.up);
         self.do_what_came_up();
@@ -290,8 +290,8 @@ impl CoreState {
                     let group = self.group_names.get(group.0 as usize).map_or("?", |name| &**name);
                     tracing::warn!(
                         group,
-                        bot = gap.shard.bot,
-                        shard = gap.shard.index,
+                        bot = %gap.shard.bot,
+                        shard = %place(gap.shard),
                         "the group fell behind its limit and lost events: {gap}; it is told"
                     );
                     self.count_gap(&gap);
@@ -427,6 +427,11 @@ impl CoreState {
             overruns: self.side.overruns(),
         }
     }
+}
+
+/// A shard as log lines name it, `index/count`: the same form, and in JSON the same type, wherever a line comes from.
+pub fn place(shard: ShardId) -> impl std::fmt::Display {
+    std::fmt::from_fn(move |f| write!(f, "{}/{}", shard.index, shard.count))
 }
 
 fn slot_of(index: usize) -> Slot {
@@ -647,13 +652,13 @@ fn add_shard(state: &Rc<RefCell<CoreState>>, drivers: &mut tokio::task::JoinSet<
         let slot = state.shards.len();
         let now = state.clock.now();
         if let Err(error) = state.side.with_hub(now, &mut state.up, |hub, out| hub.add_shard(slot_of(slot), shard, log, now, out)) {
-            tracing::error!(bot = shard.bot, shard = shard.index, "the shard was not taken: {error}");
+            tracing::error!(bot = %shard.bot, shard = %place(shard), "the shard was not taken: {error}");
             return;
         }
         if let Some(point) = &resume {
             tracing::info!(
-                bot = shard.bot,
-                shard = shard.index,
+                bot = %shard.bot,
+                shard = %place(shard),
                 session = point.session,
                 s = point.s,
                 events = restored_entries,

@@ -239,8 +239,8 @@ fn read(store: &Store, mut reads: mpsc::Receiver<Option<Read>>) {
             Ok(bytes) => Some(bytes),
             Err(error) => {
                 tracing::error!(
-                    bot = key.bot,
-                    shard = key.index,
+                    bot = %key.bot,
+                    shard = %format_args!("{}/{}", key.index, key.count),
                     position = entry.position,
                     "an event on disk cannot be read, it becomes a gap: {error}"
                 );

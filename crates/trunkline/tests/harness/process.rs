@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{binary, nonce, signal};
 
 /// How long a test waits for something that should come, on a machine that others use as well.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(25);
 
 pub struct Process {
     child: Child,
