@@ -73,7 +73,8 @@ pub struct RestoredLog {
 
 impl RestoredLog {
     /// Reads the record. `now` and `now_unix_us` are one moment on both clocks. Of the entries pushed later, bodies up
-    /// to `memory_bytes` are kept; others are fetched when their time comes.
+    /// to `memory_bytes` are kept; others are fetched when their time comes. The hub keeps of them what its groups'
+    /// memory limits have room for, so that shards restored with too much between them cost nobody an event.
     ///
     /// # Errors
     /// [`DecodeError`] when the record is damaged or of an unknown version; then the checkpoint is of no use.
@@ -157,7 +158,14 @@ impl RestoredLog {
             }
         }
         let missing = wanted.iter().flat_map(|(at, pending, _)| find_missing(*at, pending, &self.entries)).collect();
-        for (position, entry) in self.entries {
+        for (position, mut entry) in self.entries {
+            let bytes = u64::from(entry.bytes);
+            let has_room = |(at, pending, _): &(usize, PositionSet, PositionSet)| {
+                !pending.contains(position) || groups[*at].memory + bytes <= groups[*at].limits.memory_bytes
+            };
+            if !entry.is_gap && !wanted.iter().all(has_room) {
+                entry.body = None;
+            }
             let mut wants = 0;
             for (at, pending, sent) in &wanted {
                 if !pending.contains(position) {
@@ -170,7 +178,6 @@ impl RestoredLog {
                 if sent.contains(position) {
                     share.sent.insert(position);
                 }
-                let bytes = u64::from(entry.bytes);
                 if entry.body.is_some() {
                     group.memory += bytes
                 } else {

@@ -45,7 +45,17 @@ pub(crate) struct Share {
     /// Something is unacknowledged and unassigned at or above the cursor; the slot is in `Group::behind`.
     pub(crate) behind: bool,
     /// The last gap made of this group's own losses, while it can still grow.
-    pub(crate) untold: Option<(u64, Arc<Gap>)>,
+    pub(crate) untold: Option<Untold>,
+}
+
+/// A gap of a group's own losses that no worker has seen.
+#[derive(Clone)]
+pub(crate) struct Untold {
+    /// Where it lies in the log.
+    pub(crate) position: u64,
+    pub(crate) gap: Arc<Gap>,
+    /// First and last position of what was lost.
+    pub(crate) span: (u64, u64),
 }
 
 /// A key whose entries in flight are at a worker that does not own it any more.
@@ -93,6 +103,8 @@ pub(crate) struct Group {
     pub(crate) unfinished: bool,
     pub(crate) memory: u64,
     pub(crate) disk: u64,
+    /// The last search of all logs left no body of this group in memory that lies on disk, and none has come since.
+    pub(crate) evicted_all: bool,
     pub(crate) counts: Counts,
 }
 
@@ -113,6 +125,7 @@ impl Group {
             unfinished: false,
             memory: 0,
             disk: 0,
+            evicted_all: false,
             counts: Counts::default(),
         }
     }

@@ -12,11 +12,11 @@ use crate::checkpoint::{LogCheckpoint, RestoredLog, encode_record};
 use crate::filter::Filter;
 use crate::group::{Core, Group, Share};
 use crate::handover::Joiner;
-use crate::limits::{gap_entry, relieve};
+use crate::limits::{enforce_bytes, gap_entry, relieve};
 use crate::log::{Entry, HEADER_BYTES, Log, ds};
 use crate::stats::{self, HubStats};
 use crate::types::{
-    Action, Body, Credit, EntryId, GROUPS_MAX, GroupId, GroupSpec, HubConfig, HubError, Location, SLOTS_MAX, Slot, StreamId, WorkerId,
+    Action, Body, Credit, EntryId, GROUPS_MAX, GroupId, GroupLimits, GroupSpec, HubConfig, HubError, Location, SLOTS_MAX, Slot, StreamId, WorkerId,
 };
 use crate::worker::Table;
 
@@ -111,7 +111,7 @@ impl Hub {
             Some(restored) => restored.fill(&mut log, &mut self.groups, slot.0),
             None => Vec::new(),
         };
-        relieve(&mut self.groups, &mut log);
+        self.groups.iter_mut().for_each(|group| group.evicted_all = false);
         self.logs[at] = Some(log);
         let (groups, mut core) = self.split(now, out);
         for missing in missing {
@@ -182,14 +182,15 @@ impl Hub {
         let (groups, mut core) = self.split(now, out);
         let mut left = wants;
         while left != 0 {
-            let group = &mut groups[left.trailing_zeros() as usize];
+            let at = left.trailing_zeros() as usize;
+            let group = &mut groups[at];
             left &= left - 1;
             group.arrive(slot, position, key, bytes, &mut core);
             if group.unfinished {
                 group.pump(&mut core);
             }
             if group.is_over_memory() {
-                group.enforce_bytes(stores, &mut core);
+                enforce_bytes(groups, at, stores, &mut core);
             }
         }
     }
@@ -298,6 +299,7 @@ impl Hub {
             for group in groups.iter_mut().filter(|group| wants & group.bit != 0) {
                 group.disk -= bytes;
                 group.memory += bytes;
+                group.evicted_all = false;
             }
         }
         for group in groups.iter_mut().filter(|group| waits & group.bit != 0) {
@@ -332,6 +334,8 @@ impl Hub {
             return;
         };
         log.confirm(locations);
+        // What was confirmed may be let go.
+        self.groups.iter_mut().for_each(|group| group.evicted_all = false);
         relieve(&mut self.groups, log);
         self.enforce_bytes(now, out);
     }
@@ -346,8 +350,8 @@ impl Hub {
     fn enforce_bytes(&mut self, now: Time, out: &mut Vec<Action>) {
         let stores = self.config.store && !self.store_fails;
         let (groups, mut core) = self.split(now, out);
-        for group in groups {
-            group.enforce_bytes(stores, &mut core);
+        for at in 0..groups.len() {
+            enforce_bytes(groups, at, stores, &mut core);
         }
     }
 
@@ -404,6 +408,14 @@ impl Hub {
     pub fn room(&self, slot: Slot) -> bool {
         let holds = |group: &Group| group.shares.get(slot.0 as usize).is_some_and(|share| !share.pending.is_empty());
         !self.groups.iter().any(|group| group.is_over_memory() && holds(group))
+    }
+
+    /// Changes what a group may hold in this hub; takes effect with the next entry or tick. For callers whose hubs share a
+    /// group's limits by how many shards each has. An unknown group is ignored.
+    pub fn set_limits(&mut self, group: GroupId, limits: GroupLimits) {
+        if let Some(found) = self.groups.iter_mut().find(|found| found.id == group) {
+            found.limits = limits;
+        }
     }
 
     /// Numbers for metrics. Costs a few steps per group and shard.

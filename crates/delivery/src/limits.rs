@@ -1,7 +1,8 @@
 //! What happens at a group's limits: bodies leave memory, then the oldest entries leave the group and become a gap.
 //!
-//! A body leaves memory only when it is on disk, and those farthest from being sent go first. What is lost is lost for
-//! this group alone. In flight entries are not dropped for bytes (their fate is decided at the worker) but are for age.
+//! A body leaves memory only when it is on disk, and those farthest from being sent go first. Nothing is lost for want of
+//! memory while any shard's log has a body to let go, and an entry without a body in memory is never lost for it: that
+//! would free nothing. What is lost is lost for this group alone. In flight entries are not dropped for bytes (their fate is decided at the worker) but are for age.
 //! Gap entries are never dropped: an old one moves to the end of the log, so that it pins nothing, and stays untold
 //! until somebody comes.
 
@@ -10,15 +11,19 @@ use std::time::Duration;
 
 use trunkline_discord::{Gap, GapCause, Time};
 
-use crate::group::{Core, Group};
+use crate::group::{Core, Group, Untold};
 use crate::log::{Entry, HEADER_BYTES, Log, ds};
 use crate::types::{Action, Body};
 
 /// Entries of one shard that are dropped before the group's oldest entry is looked for again.
 const RUN: usize = 32;
 
-/// Entries looked at in one search for bodies to let go.
+/// Entries looked at in one pass over a log after each checkpoint. Where that is not enough, [`enforce_bytes`] searches
+/// everything before anything is lost.
 const SEARCH: usize = 8_192;
+
+/// Passes of a search for bodies to let go: what only laggards wait for; what the group does not have in flight; anything.
+const PASSES: u8 = 3;
 
 /// What a group lost of one session of one shard just now.
 struct Loss {
@@ -27,6 +32,8 @@ struct Loss {
     first_s: u64,
     last_s: u64,
     events: u64,
+    /// First and last position.
+    span: (u64, u64),
 }
 
 impl Group {
@@ -35,30 +42,16 @@ impl Group {
         self.memory > self.limits.memory_bytes
     }
 
-    /// Drops the oldest entries where bytes are over a limit. `stores` says whether bodies get to disk: if so, the next
-    /// checkpoint may be waited for, up to twice the limit.
-    pub(crate) fn enforce_bytes(&mut self, stores: bool, core: &mut Core<'_>) {
-        let memory_max = self.limits.memory_bytes.saturating_mul(if stores { 2 } else { 1 });
-        if self.memory > memory_max {
-            // An eighth at once: a group at its limit gets a gap now and then and not one per event.
-            self.drop_oldest(GapCause::LogBytes, memory_max - memory_max / 8, u64::MAX, core);
-        }
-        let disk_max = self.limits.disk_bytes;
-        if self.disk > disk_max {
-            self.drop_oldest(GapCause::LogDisk, u64::MAX, disk_max - disk_max / 8, core);
-        }
-    }
-
     fn drop_oldest(&mut self, cause: GapCause, memory: u64, disk: u64, core: &mut Core<'_>) {
         let mut from = vec![0; self.shares.len()];
         let mut losses = Vec::new();
         while self.memory > memory || self.disk > disk {
-            let Some(slot) = self.oldest_slot(&mut from, core) else { break };
+            let Some(slot) = self.oldest_slot(&mut from, cause, core) else { break };
             for _ in 0..RUN {
                 if self.memory <= memory && self.disk <= disk {
                     break;
                 }
-                let Some(position) = self.droppable(slot, from[slot as usize], core) else { break };
+                let Some(position) = self.droppable(slot, from[slot as usize], cause, core) else { break };
                 from[slot as usize] = position + 1;
                 self.lose(slot, position, &mut losses, core);
             }
@@ -67,10 +60,10 @@ impl Group {
     }
 
     /// The shard with the oldest entry that may be dropped.
-    fn oldest_slot(&self, from: &mut [u64], core: &mut Core<'_>) -> Option<u32> {
+    fn oldest_slot(&self, from: &mut [u64], cause: GapCause, core: &mut Core<'_>) -> Option<u32> {
         let mut oldest: Option<(i32, u32)> = None;
         for slot in 0..self.shares.len() as u32 {
-            let Some(position) = self.droppable(slot, from[slot as usize], core) else { continue };
+            let Some(position) = self.droppable(slot, from[slot as usize], cause, core) else { continue };
             from[slot as usize] = position;
             let Some(entry) = core.log(slot).and_then(|log| log.get(position)) else { continue };
             if oldest.is_none_or(|(received, _)| entry.received_ds < received) {
@@ -80,13 +73,17 @@ impl Group {
         oldest.map(|(_, slot)| slot)
     }
 
-    /// The first entry from a position on that is neither a gap nor in flight.
-    fn droppable(&self, slot: u32, mut from: u64, core: &mut Core<'_>) -> Option<u64> {
+    /// The first entry from a position on that is neither a gap nor in flight; for memory, of those that take some.
+    fn droppable(&self, slot: u32, mut from: u64, cause: GapCause, core: &mut Core<'_>) -> Option<u64> {
         let log = core.log(slot)?;
         loop {
             let position = self.shares[slot as usize].pending.next_from(from)?;
             match log.get(position) {
-                Some(entry) if !entry.is_gap && entry.flying & self.bit == 0 => return Some(position),
+                Some(entry)
+                    if !entry.is_gap && entry.flying & self.bit == 0 && (cause != GapCause::LogBytes || entry.body.is_some()) =>
+                {
+                    return Some(position);
+                }
                 _ => from = position + 1,
             }
         }
@@ -119,10 +116,10 @@ impl Group {
         for (slot, position, gap) in moved {
             let end = self.append_gap(slot, gap, core);
             if let Some(untold) = &mut self.shares[slot as usize].untold
-                && untold.0 == position
+                && untold.position == position
                 && let Some(end) = end
             {
-                untold.0 = end;
+                untold.position = end;
             }
         }
         self.tell(GapCause::LogAge, losses, core);
@@ -157,8 +154,9 @@ impl Group {
                 loss.first_s = loss.first_s.min(s);
                 loss.last_s = loss.last_s.max(s);
                 loss.events += 1;
+                loss.span = join(loss.span, (position, position));
             }
-            None => losses.push(Loss { slot, session, first_s: s, last_s: s, events: 1 }),
+            None => losses.push(Loss { slot, session, first_s: s, last_s: s, events: 1, span: (position, position) }),
         }
         self.land(slot, position, core);
         self.settle(slot, position, core);
@@ -188,10 +186,12 @@ impl Group {
                 at_unix_us: core.unix_us,
             };
             core.out.push(Action::Fell { group: self.id, gap: gap.clone() });
-            let merged = self.take_untold(loss.slot, &gap, core);
+            let merged = self.take_untold(loss.slot, &gap, loss.span, core);
             self.counts.events_in_gaps += loss.events;
+            let mut span = loss.span;
             match merged {
-                Some(before) => {
+                Some((before, before_span)) => {
+                    span = join(span, before_span);
                     gap.first_s = gap.first_s.min(before.first_s);
                     gap.last_s = gap.last_s.max(before.last_s);
                     gap.events = gap.events.zip(before.events).map(|(a, b)| a + b);
@@ -200,21 +200,29 @@ impl Group {
             }
             let gap = Arc::new(gap);
             let position = self.append_gap(loss.slot, gap.clone(), core);
-            self.shares[loss.slot as usize].untold = position.map(|position| (position, gap));
+            self.shares[loss.slot as usize].untold = position.map(|position| Untold { position, gap, span });
         }
     }
 
     /// The gap that the new one continues, if no worker has seen it; it is taken out of the log.
-    fn take_untold(&mut self, slot: u32, next: &Gap, core: &mut Core<'_>) -> Option<Arc<Gap>> {
+    fn take_untold(&mut self, slot: u32, next: &Gap, span: (u64, u64), core: &mut Core<'_>) -> Option<(Arc<Gap>, (u64, u64))> {
         let share = &self.shares[slot as usize];
-        let (position, gap) = share.untold.clone()?;
+        let Untold { position, gap, span: before } = share.untold.clone()?;
         let grows =
             gap.session == next.session && gap.cause == next.cause && share.pending.contains(position) && !share.sent.contains(position);
-        if !grows {
+        // For want of memory only what is not on disk is lost: what lies between two such stretches is still to come, and
+        // one gap over both would deny it.
+        if !grows || (gap.cause == GapCause::LogBytes && self.waits_between(slot, before, span, core)) {
             return None;
         }
         self.settle(slot, position, core);
-        Some(gap)
+        Some((gap, before))
+    }
+
+    /// Whether an event between two stretches of positions is still to be sent.
+    fn waits_between(&self, slot: u32, a: (u64, u64), b: (u64, u64), core: &mut Core<'_>) -> bool {
+        let (from, end) = (a.1.min(b.1) + 1, a.0.max(b.0));
+        self.droppable(slot, from, GapCause::Other, core).is_some_and(|position| position < end)
     }
 
     /// Appends a gap that is for this group alone.
@@ -228,6 +236,10 @@ impl Group {
         self.arrive(slot, position, key, bytes, core);
         Some(position)
     }
+}
+
+fn join(a: (u64, u64), b: (u64, u64)) -> (u64, u64) {
+    (a.0.min(b.0), a.1.max(b.1))
 }
 
 /// The log entry of a gap.
@@ -249,38 +261,82 @@ pub(crate) fn gap_entry(gap: Arc<Gap>, key: u64, wants: u64, now: Time) -> Entry
     }
 }
 
-/// Lets bodies of one log go that are on disk, until no group is over its memory limit or none is left to let go.
+/// Brings one group below its limits. `stores` says whether bodies get to disk: if so, the next checkpoint may be waited
+/// for, up to twice the memory limit. Bodies that lie on disk leave memory first, of every shard; only then are the
+/// oldest entries dropped.
+pub(crate) fn enforce_bytes(groups: &mut [Group], at: usize, stores: bool, core: &mut Core<'_>) {
+    let limits = groups[at].limits;
+    let memory_max = limits.memory_bytes.saturating_mul(if stores { 2 } else { 1 });
+    // An eighth at once: a group at its limit gets a gap, or a search, now and then and not one per event.
+    let memory_low = memory_max - memory_max / 8;
+    if groups[at].memory > memory_max {
+        evict(groups, at, memory_low.min(limits.memory_bytes), core.logs);
+    }
+    let group = &mut groups[at];
+    if group.memory > memory_max {
+        group.drop_oldest(GapCause::LogBytes, memory_low, u64::MAX, core);
+    }
+    if group.disk > limits.disk_bytes {
+        group.drop_oldest(GapCause::LogDisk, u64::MAX, limits.disk_bytes - limits.disk_bytes / 8, core);
+    }
+}
+
+/// Lets bodies of all logs go that are on disk, until the group's memory is down to `memory` or it has none left to let
+/// go. In the latter case the search is not repeated until a body has come that could be let go.
+fn evict(groups: &mut [Group], at: usize, memory: u64, logs: &mut [Option<Log>]) {
+    if groups[at].evicted_all {
+        return;
+    }
+    let over = over_memory(groups);
+    for pass in 0..PASSES {
+        for log in logs.iter_mut().flatten() {
+            evict_from(groups, at, memory, log, pass, over, usize::MAX);
+        }
+    }
+    groups[at].evicted_all = groups[at].memory > memory;
+}
+
+/// Lets bodies of one log go that are on disk, until no group is over its memory limit, none is left to let go, or
+/// enough was looked at.
 pub(crate) fn relieve(groups: &mut [Group], log: &mut Log) {
-    let over = groups.iter().filter(|group| group.is_over_memory()).fold(0, |mask, group| mask | group.bit);
+    let over = over_memory(groups);
     if over == 0 {
         return;
     }
     for at in 0..groups.len() {
-        // First what only laggards wait for; then what this group does not have in flight; then anything.
-        for pass in 0..3 {
-            let mut below = log.next_position();
-            let mut left = SEARCH;
-            while left > 0
-                && groups[at].is_over_memory()
-                && let Some(position) = log.evictable.last_below(below)
-            {
-                left -= 1;
-                below = position;
-                let bit = groups[at].bit;
-                let Some(entry) = log.get_mut(position) else { continue };
-                let only_laggards = entry.wants & !entry.flying & !over == 0;
-                let waits = entry.flying & bit == 0;
-                if entry.wants & bit == 0 || !(pass == 2 || waits && (pass == 1 || only_laggards)) {
-                    continue;
-                }
-                entry.body = None;
-                let (wants, bytes) = (entry.wants, u64::from(entry.bytes));
-                log.evictable.remove(position);
-                for group in groups.iter_mut().filter(|group| wants & group.bit != 0) {
-                    group.memory -= bytes;
-                    group.disk += bytes;
-                }
-            }
+        for pass in 0..PASSES {
+            evict_from(groups, at, groups[at].limits.memory_bytes, log, pass, over, SEARCH);
+        }
+    }
+}
+
+fn over_memory(groups: &[Group]) -> u64 {
+    groups.iter().filter(|group| group.is_over_memory()).fold(0, |mask, group| mask | group.bit)
+}
+
+/// One pass over one log, from its end. `over`: groups over their memory limit.
+fn evict_from(groups: &mut [Group], at: usize, memory: u64, log: &mut Log, pass: u8, over: u64, search: usize) {
+    let mut below = log.next_position();
+    let mut left = search;
+    while left > 0
+        && groups[at].memory > memory
+        && let Some(position) = log.evictable.last_below(below)
+    {
+        left -= 1;
+        below = position;
+        let bit = groups[at].bit;
+        let Some(entry) = log.get_mut(position) else { continue };
+        let only_laggards = entry.wants & !entry.flying & !over == 0;
+        let waits = entry.flying & bit == 0;
+        if entry.wants & bit == 0 || !(pass == 2 || waits && (pass == 1 || only_laggards)) {
+            continue;
+        }
+        entry.body = None;
+        let (wants, bytes) = (entry.wants, u64::from(entry.bytes));
+        log.evictable.remove(position);
+        for group in groups.iter_mut().filter(|group| wants & group.bit != 0) {
+            group.memory -= bytes;
+            group.disk += bytes;
         }
     }
 }

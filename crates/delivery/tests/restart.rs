@@ -84,6 +84,67 @@ fn when_the_store_fails_a_group_falls_off_at_its_memory_limit() {
 }
 
 #[test]
+fn a_restart_of_several_shards_over_the_memory_limit_loses_nothing_that_lies_on_disk() {
+    let mut spec = group(0);
+    spec.limits = GroupLimits { memory_bytes: 40_000, disk_bytes: 1 << 30, age_ms: 1 << 30 };
+    let mut world = World::new(6, vec![spec]);
+    world.restore_bytes = 40_000;
+    for nth in 0..1_200 {
+        world.offer(nth % 6, u64::from(nth % 9), 300);
+        if nth % 30 == 0 {
+            (0..6).for_each(|slot| drop(world.checkpoint(slot)));
+        }
+    }
+    (0..6).for_each(|slot| drop(world.checkpoint(slot)));
+    world.crash();
+    assert_eq!(world.fell, []);
+    world.check_memory(0, 1);
+    let a = world.join(0, "a", Credit { events: 100, bytes: 1 << 30 });
+    while world.ack_all(a) > 0 {}
+    assert_eq!(sequences(&world, a).len(), 1_200);
+    world.run_until_quiet();
+}
+
+#[test]
+fn a_body_on_disk_of_any_shard_leaves_memory_before_anything_is_lost() {
+    let mut spec = group(0);
+    spec.limits = GroupLimits { memory_bytes: 400_000, disk_bytes: 1 << 30, age_ms: 1 << 30 };
+    let mut world = World::new(2, vec![spec]);
+    (0..800).for_each(|nth| world.offer(0, nth % 9, 300));
+    world.checkpoint(0);
+    // The other shard's checkpoint is late; until twice the limit is reached by it alone, nothing is lost.
+    while world.hub.stats(world.now).shards[1].entries < 1_400 {
+        world.offer(1, 1, 300);
+    }
+    assert_eq!(world.fell, []);
+    world.run_until_quiet();
+}
+
+#[test]
+fn for_want_of_memory_only_what_is_not_on_disk_is_lost_and_each_stretch_is_told_by_itself() {
+    let mut world = small(50_000, 1 << 30, 1 << 30);
+    for round in 0..2 {
+        (0..300).for_each(|nth| world.offer(0, nth % 9, 300));
+        world.disk_fails = true;
+        world.checkpoint(0);
+        (0..100).for_each(|nth| world.offer(0, nth % 9, 300));
+        assert!(!world.fell.is_empty(), "round {round}");
+        world.disk_fails = false;
+        world.checkpoint(0);
+    }
+    let a = world.join(0, "a", PLENTY);
+    while world.ack_all(a) > 0 {}
+    let (told, got) = (gaps(&world, a), sequences(&world, a));
+    assert!(told.len() > 1);
+    for gap in told {
+        let inside = gap.first_s.unwrap()..=gap.last_s.unwrap();
+        assert_eq!(gap.events, Some(inside.clone().count() as u64));
+        assert!(!got.iter().any(|s| inside.contains(s)), "{gap} holds what was delivered");
+    }
+    world.run_until_quiet();
+}
+
+#[test]
 fn a_late_checkpoint_is_waited_for_up_to_twice_the_memory_limit() {
     let mut world = small(50_000, 1 << 30, 1 << 30);
     while world.hub.stats(world.now).groups[0].memory_bytes < 90_000 {

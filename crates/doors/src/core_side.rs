@@ -99,7 +99,7 @@ impl CoreSide {
         let out = &mut self.actions;
         match command {
             ToCore::Join { group, worker, stream, filter, credit, to } => {
-                // A replaced stream says no good-bye here: the newer one's join was it.
+                // Those whose task died without a word. Should the hub have more for one, it is told below.
                 self.streams.retain(|_, link| !link.is_closed());
                 // Known before the join: the hub may have events for it at once.
                 self.streams.insert(stream, to);
@@ -136,13 +136,13 @@ impl CoreSide {
             for action in self.actions.drain(..) {
                 match action {
                     Action::Send { stream, entry, body, redelivered } => {
-                        let Some(link) = self.streams.get(&stream) else { continue };
-                        if link.send(FromCore::Body { entry, body, redelivered }).is_err() {
-                            // Gone: its own task tells us so in a moment. Full: see `overruns`.
-                            if !link.is_closed() {
-                                self.overruns += 1;
-                                broken.push(stream);
-                            }
+                        let link = self.streams.get(&stream);
+                        let sent = link.is_some_and(|link| link.send(FromCore::Body { entry, body, redelivered }).is_ok());
+                        if !sent && !broken.contains(&stream) {
+                            // Full: see `overruns`. Gone: its task tells us so in a moment, or has died and never does. What
+                            // it says after this counts as well: a leave ends the grace that begins now.
+                            self.overruns += u64::from(link.is_some_and(|link| !link.is_closed()));
+                            broken.push(stream);
                         }
                     }
                     Action::AskAck { stream, why } => {

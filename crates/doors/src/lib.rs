@@ -23,6 +23,7 @@ pub mod heart;
 pub mod ledger;
 pub mod limits;
 pub mod link;
+mod member;
 mod registry;
 pub mod serve;
 pub mod shares;

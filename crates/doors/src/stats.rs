@@ -73,6 +73,9 @@ pub struct GroupStats {
     pub redelivered: Count,
     /// Events that the worker's contract has no form for, acknowledged in its stead.
     pub filtered: Count,
+    /// Events over the limit of a plain Pylon worker, which has no members or presences that it could lose instead:
+    /// acknowledged in its stead and lost to it.
+    pub too_large: Count,
     /// Of those sent, the ones that lost members, presences or their payload to the worker's message limit.
     pub trimmed: Count,
     /// Events acknowledged by workers.

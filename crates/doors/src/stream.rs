@@ -27,6 +27,7 @@ use crate::heart::Heart;
 use crate::ledger::{Acked, ByCore, Ledger, first_sequence};
 use crate::limits::{CHUNK_BYTES, CHUNK_EVENTS, QUESTIONS_QUEUED};
 use crate::link::{FromCore, StreamLink, ToCore};
+use crate::member::{Counted, Member};
 use crate::registry::{Before, Control, Left};
 use crate::shares::Shares;
 use crate::stats::GroupStats;
@@ -71,7 +72,8 @@ pub(crate) async fn run(
     let Some(admitted) = Box::pin(admit(&shared, &peer, &mut incoming, &out)).await else { return };
     let stats = &shared.stats.groups[admitted.group];
     let limit = shared.options.limits.streams_per_group;
-    if stats.streams_open.add(1) > limit as u64 {
+    let open = Counted::new(&stats.streams_open);
+    if open.now > limit as u64 {
         shared.stats.refused_full.add(1);
         tracing::warn!(group = %stats.name, worker = ?admitted.worker, peer, "worker refused: the group has {limit} streams already");
         let words = format!("group {:?} has {limit} streams already, which is the most; end some or make another group", stats.name);
@@ -79,7 +81,6 @@ pub(crate) async fn run(
     } else {
         Box::pin(serve(&shared, admitted, peer, incoming, out, phase)).await;
     }
-    stats.streams_open.sub(1);
 }
 
 async fn serve(
@@ -128,6 +129,7 @@ async fn enter(shared: &Arc<Shared>, admitted: Admitted, peer: &str, control: mp
     let key = (group, admitted.worker);
     let id = StreamId(shared.next_stream());
     let entry = shared.registry.enter(key.clone(), id, control, &admitted.ticket, ticket(), shared.now());
+    let mut member = Member::new(shared.clone(), key.clone(), id);
     let left = match entry.before {
         Before::Nothing => None,
         Before::Broken(left) => Some(left),
@@ -155,6 +157,7 @@ async fn enter(shared: &Arc<Shared>, admitted: Admitted, peer: &str, control: mp
         }
     }
     let first = first_sequence(admitted.last_sequence, issued, shared.unix_seconds());
+    member.issued = first - 1;
     let limits = shared.options.limits;
     let shares = Shares::new(Credit { events: limits.credit_events, bytes: limits.credit_bytes }, cores);
     let (sender, events) = mpsc::channel(limits.credit_events as usize * 2 + QUESTIONS_QUEUED);
@@ -175,6 +178,7 @@ async fn enter(shared: &Arc<Shared>, admitted: Admitted, peer: &str, control: mp
         group: admitted.group,
         key,
         id,
+        member,
         want: admitted.want,
         ledger: Ledger::new(first, cores),
         heart: Heart::new(shared.options.timings, shared.now()),
@@ -193,6 +197,7 @@ struct Stream {
     group: usize,
     key: (GroupId, WorkerId),
     id: StreamId,
+    member: Member,
     want: Want,
     ledger: Ledger,
     heart: Heart,
@@ -302,7 +307,8 @@ impl Stream {
         let now_unix_us = (self.shared.options.unix_us)();
         let mut messages: Vec<WorkerStreamServerMessage> = self.queue.drain(..).collect();
         messages.reserve(self.inbox.len());
-        let (mut bytes, mut events, mut redeliveries, mut filtered, mut trimmed) = (0_u64, 0_u64, 0_u64, 0_u64, 0_u64);
+        let (mut bytes, mut events, mut redeliveries) = (0_u64, 0_u64, 0_u64);
+        let (mut filtered, mut too_large, mut trimmed) = (0_u64, 0_u64, 0_u64);
         while bytes < CHUNK_BYTES as u64 {
             let Some((core, said)) = self.inbox.pop_front() else { break };
             let (entry, body, redelivered) = match said {
@@ -322,10 +328,18 @@ impl Stream {
                 Body::Event(event) => trunkline_wire::envelope(event, &self.want, sequence, redelivered),
                 Body::Gap(gap) => trunkline_wire::gap_envelope(gap, &self.want, sequence, redelivered),
             };
-            let Encoded::Envelope(envelope) = encoded else {
-                filtered += 1;
-                self.done.push(core, entry);
-                continue;
+            let envelope = match encoded {
+                Encoded::Envelope(envelope) => envelope,
+                Encoded::Filtered => {
+                    filtered += 1;
+                    self.done.push(core, entry);
+                    continue;
+                }
+                Encoded::TooLarge => {
+                    too_large += 1;
+                    self.done.push(core, entry);
+                    continue;
+                }
             };
             trimmed += u64::from(envelope.header.as_ref().is_some_and(|header| header.trimmed.is_some()));
             let held = body.bytes_held() as u64;
@@ -339,11 +353,13 @@ impl Stream {
             }
             messages.push(message(ToWorker::EventEnvelope(envelope)));
         }
+        self.member.issued = self.ledger.next() - 1;
         let stats = &self.shared.stats.groups[self.group];
         stats.events.add(events);
         stats.bytes.add(bytes);
         stats.redelivered.add(redeliveries);
         stats.filtered.add(filtered);
+        stats.too_large.add(too_large);
         stats.trimmed.add(trimmed);
         // In the same chunk as the events it asks for.
         self.ask_if_due(now);
@@ -491,8 +507,16 @@ impl Stream {
     }
 
     /// Tells the cores, and leaves the ledger to the next stream of this worker where it may still be of use.
-    async fn hand_over(self, end: End, control: &mut mpsc::Receiver<Control>) {
+    async fn hand_over(mut self, end: End, control: &mut mpsc::Receiver<Control>) {
         let last = self.ledger.next() - 1;
+        // Before the registry and before the reply: a stream that takes over from here must come after this at the cores.
+        // One that has not waited may have joined some of them before this stream did, and others after it; a core to
+        // which this stream is the older one does not know it any more, and ignores the word.
+        match end {
+            End::TimedOut | End::Drained => self.tell_all(ToCore::Leave).await,
+            _ => self.tell_all(ToCore::Broke).await,
+        }
+        self.member.has_told();
         match end {
             End::Replaced { reply, .. } => {
                 self.shared.registry.exit(&self.key, self.id, last, &mut None, self.shared.now());
@@ -500,12 +524,9 @@ impl Stream {
                 reply.send(Left { stream: self.id, ledger: self.ledger }).ok();
             }
             End::TimedOut | End::Drained => {
-                self.tell_all(ToCore::Leave).await;
                 self.shared.registry.exit(&self.key, self.id, last, &mut None, self.shared.now());
             }
             _ => {
-                // Before the registry: a stream that finds the ledger there must come after this at the cores.
-                self.tell_all(ToCore::Broke).await;
                 let (shared, key, id) = (self.shared, self.key, self.id);
                 let mut left = Some(Left { stream: id, ledger: self.ledger });
                 let newest = shared.registry.exit(&key, id, last, &mut left, shared.now());

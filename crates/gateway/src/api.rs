@@ -19,7 +19,7 @@ use serde::Deserialize;
 use trunkline_discord::Token;
 
 use crate::budget::SessionStartLimit;
-use crate::net::{Net, USER_AGENT, tls_advice};
+use crate::net::{Net, USER_AGENT, fault_advice};
 
 /// No answer that is asked for here comes near this.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -330,9 +330,12 @@ fn root_cause(error: &hyper_util::client::legacy::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    let tls = cause.downcast_ref::<std::io::Error>().filter(|io| io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()));
-    match tls {
-        Some(io) => format!("{io}; {}", tls_advice(io)),
+    // I/O errors show what is inside of them as their own text, and may be nested.
+    while let Some(inner) = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        cause = inner;
+    }
+    match cause.downcast_ref::<rustls::Error>() {
+        Some(fault) => format!("{fault}; {}", fault_advice(fault)),
         None => format!("{cause}; check this machine's network and [discord] api"),
     }
 }

@@ -447,11 +447,15 @@ async fn connect_any(addresses: Vec<SocketAddr>, target: &Target) -> Result<TcpS
     }
 }
 
-/// What to do about a TLS handshake that failed.
-pub(crate) fn tls_advice(error: &io::Error) -> &'static str {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match inner {
-        Some(rustls::Error::InvalidCertificate(fault)) => match fault {
+fn tls_advice(error: &io::Error) -> &'static str {
+    let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    fault.map_or("check that the address is right and that nothing in between cuts TLS connections", fault_advice)
+}
+
+/// What to do about a TLS handshake that failed for this reason.
+pub(crate) fn fault_advice(fault: &rustls::Error) -> &'static str {
+    match fault {
+        rustls::Error::InvalidCertificate(fault) => match fault {
             rustls::CertificateError::UnknownIssuer => {
                 "its certificate is not signed by a known authority: for a server of your own name the root with [discord] ca_file"
             }
@@ -466,7 +470,7 @@ pub(crate) fn tls_advice(error: &io::Error) -> &'static str {
             }
             _ => "its certificate cannot be trusted: check the server's certificate",
         },
-        Some(rustls::Error::InvalidMessage(_)) => "what answers there does not speak TLS: is it a plain ws:// or http:// port?",
+        rustls::Error::InvalidMessage(_) => "what answers there does not speak TLS: is it a plain ws:// or http:// port?",
         _ => "check that the address is right and that nothing in between cuts TLS connections",
     }
 }

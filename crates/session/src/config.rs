@@ -65,8 +65,12 @@ pub struct Limits {
     pub invalid_wait: (Duration, Duration),
     /// The pause after close code 4008 (too many frames).
     pub slow_down: Duration,
-    /// RESUMEs that may fail in a row, each without a single event replayed, before the session is given up.
+    /// RESUMEs that must have failed in a row, each without a single event replayed, before the session is given up.
     pub resumes_max: u32,
+    /// How long such a row must have lasted besides, from its first failure on. Discord says itself when a session is
+    /// gone (op 9, 4007, 4009); a row without that word is trouble of Discord's own, and one that passes within minutes
+    /// must not cost the events that the session still holds.
+    pub resumes_for: Duration,
     /// Undecodable or impossible frames at one and the same sequence number before the session is given up.
     pub bad_frames_max: u32,
     /// Repeated sequence numbers in a row before the stream counts as broken.
@@ -89,6 +93,7 @@ impl Limits {
         invalid_wait: (Duration::from_secs(1), Duration::from_secs(5)),
         slow_down: Duration::from_secs(5),
         resumes_max: 5,
+        resumes_for: Duration::from_secs(300),
         bad_frames_max: 3,
         duplicates_max: 10_000,
         jump_max: 1_000_000,

@@ -2,7 +2,7 @@
 //!
 //! Discord docs, Gateway: Disconnecting, Resuming. A session is resumed at its resume address, and at the main one
 //! when that cannot be reached; it is given up only where the docs say that it is gone, or when resuming it has come
-//! to nothing several times in a row.
+//! to nothing several times in a row and for minutes.
 
 use std::time::Duration;
 
@@ -98,7 +98,13 @@ impl Session {
         match &self.state {
             State::Live { since, .. } if now.since(*since) >= limits.steady => self.attempt = 0,
             State::Joining { stage: Stage::Resume { replayed }, .. } if cause != Cause::RestartAsked && self.held.is_some() => {
-                self.resumes_failed = if *replayed == 0 { self.resumes_failed + 1 } else { 0 };
+                if *replayed == 0 {
+                    self.resumes_failed += 1;
+                    self.resumes_failing_since.get_or_insert(now);
+                } else {
+                    self.resumes_failed = 0;
+                    self.resumes_failing_since = None;
+                }
             }
             // An IDENTIFY was spent on nothing: the next one is not to follow at once, whatever the reason.
             State::Joining { stage: Stage::Identify { .. }, .. } => wait = between(limits.invalid_wait, dice),
@@ -110,7 +116,8 @@ impl Session {
             Cause::Closed(Some(4008)) => wait = limits.slow_down,
             _ => {}
         }
-        if self.resumes_failed >= limits.resumes_max {
+        let failing_for = self.resumes_failing_since.map_or(Duration::ZERO, |since| now.since(since));
+        if self.resumes_failed >= limits.resumes_max && failing_for >= limits.resumes_for {
             self.lose(LostCause::ResumesFailed, todo);
         }
         for timer in LINK_TIMERS {

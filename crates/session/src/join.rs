@@ -27,6 +27,8 @@ impl Session {
             return;
         };
         self.disarm(Timer::Hello, todo);
+        // Somebody answers here. Whatever becomes of this connection, the resume address gets the next chance.
+        self.use_main_url = false;
         let (encoding, _) = payload::query(&self.config, self.held.as_ref());
         // A figure beyond a day is as good as a day; Link has its own limits.
         let link = Link::new(encoding, Duration::from_secs_f64((interval_ms / 1_000.0).min(86_400.0)), now);
@@ -150,6 +152,7 @@ impl Session {
             }
         }
         self.resumes_failed = 0;
+        self.resumes_failing_since = None;
         self.bad_frames = 0;
         self.duplicates = 0;
         self.use_main_url = false;

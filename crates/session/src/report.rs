@@ -102,7 +102,7 @@ impl fmt::Display for LostCause {
         match self {
             LostCause::InvalidSession => f.write_str("Discord declared the session invalid (op 9)"),
             LostCause::Closed(code) => write!(f, "Discord closed with {}", CloseCode(*code)),
-            LostCause::ResumesFailed => f.write_str("several resumes in a row came to nothing"),
+            LostCause::ResumesFailed => f.write_str("several resumes in a row came to nothing for minutes"),
             LostCause::BadFrames => f.write_str("the same bad frame came again and again"),
             LostCause::SettingsChanged => f.write_str("intents, shard count or bot were changed"),
             LostCause::Asked => f.write_str("a new session was asked for"),

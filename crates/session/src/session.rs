@@ -27,6 +27,8 @@ pub struct Session {
     pub(crate) use_main_url: bool,
     /// RESUMEs in a row that brought nothing.
     pub(crate) resumes_failed: u32,
+    /// When the first of them had failed.
+    pub(crate) resumes_failing_since: Option<Time>,
     /// Broken frames in a row at one position.
     pub(crate) bad_frames: u32,
     /// Repeated sequence numbers in a row.
@@ -174,6 +176,7 @@ impl Session {
             attempt: 0,
             use_main_url: false,
             resumes_failed: 0,
+            resumes_failing_since: None,
             bad_frames: 0,
             duplicates: 0,
             asked: false,
@@ -283,6 +286,7 @@ impl Session {
     pub(crate) fn lose(&mut self, cause: LostCause, todo: &mut Vec<Action>) {
         self.checkpointed = None;
         self.resumes_failed = 0;
+        self.resumes_failing_since = None;
         self.bad_frames = 0;
         self.duplicates = 0;
         self.use_main_url = false;

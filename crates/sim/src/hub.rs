@@ -25,6 +25,8 @@ use crate::world::{GuildState, NO_GUILD, World, mix, shard_of};
 
 /// One identify per key in this time (Discord docs, Gateway: Rate Limiting of identifies).
 const IDENTIFY_WINDOW: Duration = Duration::from_secs(5);
+/// How long before its session was seen to be without a connection a client's attempt may have been refused.
+const REFUSED_BEFORE: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 /// Orders to one connection that wait at most; a connection that lets more pile up is reset.
 pub(crate) const ORDERS_MAX: usize = 256;
@@ -437,8 +439,10 @@ impl Hub {
             return Verdict::Refused;
         }
         let shard = Some(state.sessions[at].shard.0);
-        // Where the resume address could not be reached, going back to the main one is what a client should do.
-        let unreachable = state.refused_at.zip(state.sessions[at].detached_at).is_some_and(|(refused, detached)| refused >= detached);
+        // Where the resume address could not be reached, going back to the main one is what a client should do. Its close of the old
+        // connection may be noticed here only after its first attempt at a new one.
+        let unreachable = |(refused, detached): (Instant, Instant)| refused + REFUSED_BEFORE >= detached;
+        let unreachable = state.refused_at.zip(state.sessions[at].detached_at).is_some_and(unreachable);
         if !at_resume_url && !unreachable {
             self.blame(state, "resume_not_at_resume_url", Some(bot), shard, "resume on the main address".into());
         }

@@ -129,7 +129,7 @@ def main():
                 else:
                     result["by_kind"][kind] = result["by_kind"].get(kind, 0) + 1
                 if kind == "guild_create_event":
-                    guilds.add(envelope.guild_create_event.guild.id)
+                    guilds.add(envelope.guild_create_event.payload.id)
                 seen_at[0] = time.monotonic()
             elif payload == "heartbeat_request":
                 result["heartbeats"] += 1

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod bots;
 pub mod core;
 pub mod keeper;
+pub mod load;
 pub mod metrics;
 pub mod node;
 pub mod record;

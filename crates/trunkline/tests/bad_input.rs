@@ -434,7 +434,7 @@ async fn a_full_disk_stops_checkpoints_and_says_so_but_not_delivery() {
     world.write("", "");
     // A limit on the size of files stands in for a full disk: writes fail in the same place.
     let mut command = std::process::Command::new("prlimit");
-    command.arg("--fsize=1400000").arg(binary().get_program()).arg("run").env_remove("DISCORD_TOKEN");
+    command.arg("--fsize=1400000:").arg(binary().get_program()).arg("run").env_remove("DISCORD_TOKEN");
     let mut node = Process::spawn(world.path(), command);
     let (clients, _) = node.ports().await;
     let mut worker = Worker::join(&world, clients, |_| {}).await;
@@ -463,7 +463,7 @@ async fn a_full_disk_stops_checkpoints_and_says_so_but_not_delivery() {
         "trunkline: the disk of the store at another is full (File too large (os error 27)); free some space and start again\n"
     );
     // There is room again.
-    let freed = std::process::Command::new("prlimit").arg(format!("--pid={}", node.pid())).arg("--fsize=unlimited").status();
+    let freed = std::process::Command::new("prlimit").arg(format!("--pid={}", node.pid())).arg("--fsize=unlimited:").status();
     assert!(freed.is_ok_and(|status| status.success()));
     node.says("the store takes checkpoints again").await;
     assert_eq!(metric(&mut node, "trunkline_store_failing", "").await, 0.0);
@@ -531,9 +531,10 @@ async fn a_network_that_goes_away_is_told_once_and_the_session_resumes_when_it_i
 }
 
 /// Does a fault that no session should survive badly, and sees the session go on.
-async fn survives(kind: FaultKind, wanted: &str) {
+async fn survives(kind: FaultKind, (encoding, compress): (&str, &str), wanted: &str) {
     let world = World::new(|config| config.rate = 100.0).await;
-    let mut node = world.run("");
+    world.write("", "");
+    let mut node = Process::start(world.path(), &["run", "--encoding", encoding, "--compress", compress], &[]);
     world.ready(&mut node).await;
     let (clients, _) = node.ports().await;
     let mut worker = Worker::join(&world, clients, |_| {}).await;
@@ -555,17 +556,22 @@ async fn survives(kind: FaultKind, wanted: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payload_of_garbage_costs_a_reconnect_and_nothing_else() {
-    survives(FaultKind::Garbage, "gateway frame: error at byte 1: wants a term, no term has tag 255").await;
+    survives(FaultKind::Garbage, ("etf", "zstd-stream"), "gateway frame: error at byte 1: wants a term, no term has tag 255").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compressed_bomb_is_not_unpacked() {
-    survives(FaultKind::Bomb, "one message from Discord decompresses to more than 67108864 bytes").await;
+    survives(FaultKind::Bomb, ("etf", "zlib-stream"), "one message from Discord decompresses to more than 67108864 bytes").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_term_nested_a_hundred_thousand_deep_is_refused() {
-    survives(FaultKind::Deep, "nested deeper than 200").await;
+    survives(FaultKind::Deep, ("etf", "zstd-stream"), "nested deeper than 200").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_nested_a_hundred_thousand_deep_is_refused_as_well() {
+    survives(FaultKind::Deep, ("json", "none"), "nested deeper than 200").await;
 }
 
 // --- workers -------------------------------------------------------------------------------------------------------------------

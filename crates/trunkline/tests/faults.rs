@@ -459,7 +459,7 @@ async fn faults_upon_faults_in_every_phase_of_a_connection_are_accounted_for() {
     assert_eq!(report.client_faults_total, 0, "the simulated Discord objects: {:?}", report.client_faults);
     assert_eq!((ledger.out_of_order, ledger.duplicated), (0, 0), "{:?}", ledger.out_of_order_first);
     assert_eq!(report.identifies_refused, 0);
-    assert!(report.identifies > u64::from(SHARDS) && report.resumes > 0, "hardly anything was hit");
+    assert!(report.identifies + report.resumes > 2 * u64::from(SHARDS), "hardly anything was hit");
     assert!(!world.log_text().contains("panicked"), "something panicked:\n{}", world.log_text());
 }
 

@@ -167,6 +167,8 @@ async fn everything_a_person_looks_at(dir: &Path, machine: &[(&str, &str)], admi
         "trunkline_store_failing 0",
         "trunkline_group_acknowledged_total{group=\"default\"} ",
         "# TYPE trunkline_gaps_total counter",
+        "trunkline_door_trimmed_total{group=\"default\"} 0",
+        "trunkline_door_refused_connections_total 0",
     ];
     has_all(&metrics, &wanted);
     metrics_are_well_formed(&metrics);

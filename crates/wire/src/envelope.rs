@@ -17,9 +17,13 @@ use crate::{RawWanted, Want, typed, typed_addition};
 /// What became of an event on its way to one worker.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Encoded {
-    /// The worker speaks Pylon's contract only, and that has no such event (or, in theory, the event is over Pylon's
-    /// 4 MiB and cannot be marked as trimmed). To be counted; the event is done for this worker.
+    /// The worker speaks Pylon's contract only, and that has no such event. To be counted; the event is done for this
+    /// worker.
     Filtered,
+    /// The worker speaks Pylon's contract only, and the event is over its limit: Pylon's typed events carry neither
+    /// members nor presences that it could lose, and an envelope without an event would break its client. Nothing that
+    /// Discord sends comes near this. To be counted as lost; the event is done for this worker.
+    TooLarge,
     /// To be sent. Boxed as the stream's message wants it.
     Envelope(Box<EventEnvelope>),
 }
@@ -46,8 +50,8 @@ impl Cut {
 /// the wanted encoding, else transcoded. (Should a payload not be expressible in the wanted encoding, it comes in its
 /// own; [`ours::RawEvent`]'s `encoding` says so. Discord does not send such payloads.)
 ///
-/// An envelope over [`Want::max_bytes`] loses the raw payload's `members`, then its `presences`, then the raw payload,
-/// then the typed event.
+/// An envelope over [`Want::max_bytes`] loses the `members` of the raw payload and of the typed event, then the raw
+/// payload's `presences` (no typed event has any), then the raw payload, then the typed event.
 pub fn envelope(event: &Event, want: &Want, seq: u64, redelivered: bool) -> Encoded {
     let data = if want.typed { typed(event) } else { None };
     let data = if want.typed && want.extended { data.or_else(|| typed_addition(event)) } else { data };
@@ -55,7 +59,7 @@ pub fn envelope(event: &Event, want: &Want, seq: u64, redelivered: bool) -> Enco
         let Some(data) = data else { return Encoded::Filtered };
         let header = HeaderData { seq, received_at: Some(from_unix_us(event.received_at_unix_us)), ..HeaderData::default() };
         let envelope = EventEnvelope { header: Some(header), event_data: Some(data), raw_payload: None };
-        return if message_bytes(&envelope) <= want.max_bytes { Encoded::Envelope(Box::new(envelope)) } else { Encoded::Filtered };
+        return if message_bytes(&envelope) <= want.max_bytes { Encoded::Envelope(Box::new(envelope)) } else { Encoded::TooLarge };
     }
     let mut envelope = Box::new(EventEnvelope { header: Some(header(event, seq, redelivered)), event_data: data, raw_payload: None });
     let encoding = match (want.raw, envelope.event_data.is_some()) {
@@ -156,6 +160,14 @@ fn set_raw(envelope: &mut EventEnvelope, raw: ours::RawEvent) {
 /// Cuts until it fits. Each step is tried once.
 fn trim(envelope: &mut EventEnvelope, event: &Event, encoding: Option<Encoding>, max_bytes: usize) {
     let mut trimmed = ours::Trimmed { payload_bytes: event.body.len() as u64, ..ours::Trimmed::default() };
+    let typed_members = take_typed_members(envelope);
+    if typed_members > 0 && encoding.is_none() {
+        trimmed.members = typed_members as u64;
+        mark(envelope, trimmed);
+        if message_bytes(envelope) <= max_bytes {
+            return;
+        }
+    }
     if let Some(encoding) = encoding {
         let [members, presences] = event.value().get_all(["members", "presences"]).map(|list| list.map_or(0, Value::len));
         for (cut, removed) in [(Cut::Members, members), (Cut::MembersAndPresences, presences), (Cut::Payload, 1)] {
@@ -179,6 +191,15 @@ fn trim(envelope: &mut EventEnvelope, event: &Event, encoding: Option<Encoding>,
     envelope.raw_payload = None;
     envelope.event_data = Some(EventData::RawEvent(raw(event, encoding.unwrap_or(event.encoding), Cut::Payload)));
     mark(envelope, trimmed);
+}
+
+/// Empties the typed event's `members`; answers how many there were. Of all typed events only the list of a guild's
+/// threads has such a field: Pylon's guild has neither members nor presences.
+fn take_typed_members(envelope: &mut EventEnvelope) -> usize {
+    match &mut envelope.event_data {
+        Some(EventData::ThreadListSyncEvent(sync)) => std::mem::take(&mut sync.members).len(),
+        _ => 0,
+    }
 }
 
 fn mark(envelope: &mut EventEnvelope, trimmed: ours::Trimmed) {

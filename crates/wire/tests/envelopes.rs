@@ -25,6 +25,7 @@ fn sent(event: &Event, want: &Want) -> EventEnvelope {
     match envelope(event, want, 77, false) {
         Encoded::Envelope(envelope) => *envelope,
         Encoded::Filtered => panic!("filtered"),
+        Encoded::TooLarge => panic!("too large"),
     }
 }
 
@@ -216,6 +217,43 @@ fn the_raw_payload_goes_before_the_typed_event() {
     assert!(matches!(envelope.event_data, Some(EventData::MessageCreateEvent(_))));
     assert!(envelope.raw_payload.as_ref().unwrap().bytes.is_empty());
     assert!(envelope.header.unwrap().trimmed.unwrap().payload);
+}
+
+#[test]
+fn a_plain_worker_gets_a_guild_create_of_many_megabytes_whole_as_pylons_guild_has_no_members() {
+    let event = big_guild(60_000, 60_000);
+    let envelope = sent(&event, &Want::PYLON);
+    assert!(matches!(&envelope.event_data, Some(EventData::GuildCreateEvent(create)) if create.payload.as_ref().unwrap().member_count == 9));
+    assert!(message_bytes(&envelope) < 1_000);
+}
+
+#[test]
+fn a_typed_event_over_the_limit_loses_its_members_and_is_still_typed() {
+    let members = vec![format!(r#"{{"id":"{CHANNEL}","user_id":"{USER}","join_timestamp":"2021-01-01T00:00:00Z","flags":1}}"#); 1_000];
+    let json = format!(
+        r#"{{"guild_id":"{GUILD}","channel_ids":["{CHANNEL}"],"threads":[{{"id":"{CHANNEL}"}}],"members":[{}]}}"#,
+        members.join(",")
+    );
+    let event = event("THREAD_LIST_SYNC", &json);
+    for want in [TYPED, BOTH] {
+        let envelope = sent(&event, &Want { max_bytes: 2_000, ..want });
+        assert!(message_bytes(&envelope) <= 2_000);
+        let trimmed = envelope.header.as_ref().unwrap().trimmed.unwrap();
+        assert_eq!((trimmed.members, trimmed.presences, trimmed.payload), (1_000, 0, false));
+        let Some(EventData::ThreadListSyncEvent(sync)) = &envelope.event_data else { panic!("{:?}", envelope.event_data) };
+        assert_eq!((sync.members.len(), sync.threads.len()), (0, 1));
+        if let Some(raw) = &envelope.raw_payload {
+            assert!(Value::from_raw(Encoding::Json, &raw.bytes).get("members").is_none());
+            assert!(!raw.bytes.is_empty());
+        }
+    }
+}
+
+#[test]
+fn what_a_plain_worker_cannot_be_sent_for_its_size_is_told_apart_from_what_it_has_no_form_for() {
+    let event = event("MESSAGE_CREATE", &format!(r#"{{"id":"{MESSAGE}","content":"{}"}}"#, "x".repeat(5 << 20)));
+    assert_eq!(envelope(&event, &Want::PYLON, 1, false), Encoded::TooLarge);
+    assert_eq!(envelope(&new_event(), &Want::PYLON, 1, false), Encoded::Filtered);
 }
 
 #[test]

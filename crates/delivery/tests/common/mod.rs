@@ -106,6 +106,8 @@ pub struct World {
     pub next_stream: u64,
     pub disk_fails: bool,
     pub unreadable: bool,
+    /// Bodies that each shard's log is restored with, in bytes.
+    pub restore_bytes: u64,
     pub loads: u64,
     pub quiet: bool,
     pub fell: Vec<(GroupId, Gap)>,
@@ -130,6 +132,7 @@ impl World {
             next_stream: 1,
             disk_fails: false,
             unreadable: false,
+            restore_bytes: 4_000,
             loads: 0,
             quiet: false,
             fell: Vec::new(),
@@ -241,6 +244,8 @@ impl World {
             .filter(|(entry, _)| gap.cause == GapCause::LogAge || !in_flight.contains(entry))
             .collect();
         assert_eq!(gap.events, Some(lost.len() as u64), "{gap}");
+        let on_disk = lost.iter().filter(|(entry, _)| self.shards[slot as usize].disk.contains_key(&entry.position)).count();
+        assert!(gap.cause != GapCause::LogBytes || on_disk == 0, "{on_disk} lost for want of memory lie on disk: {gap}");
         let model = &mut self.groups[at];
         for (entry, name) in lost {
             model.pending.remove(&entry);
@@ -291,6 +296,12 @@ impl World {
             assert_eq!(group.in_flight, held.sum::<usize>() as u64, "in flight of group {at}");
             self.check_nobody_idles(at);
         }
+    }
+
+    /// A group holds at most so many times its memory limit.
+    pub fn check_memory(&self, group: usize, times: u64) {
+        let (held, limit) = (self.hub.stats(self.now).groups[group].memory_bytes, self.specs[group].limits.memory_bytes);
+        assert!(held <= limit * times, "{held} bytes in memory, limit {limit}");
     }
 
     /// A connected worker that holds nothing must not own anything that could be sent.

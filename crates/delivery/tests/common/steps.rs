@@ -162,7 +162,7 @@ impl World {
         let (now, unix_us) = (self.now, self.unix_us());
         let shard = &self.shards[slot as usize];
         let saved = shard.saved.as_ref()?;
-        let mut restored = RestoredLog::decode(&saved.record, now, unix_us, 4_000).unwrap();
+        let mut restored = RestoredLog::decode(&saved.record, now, unix_us, self.restore_bytes).unwrap();
         assert_eq!(restored.next_position(), saved.next_position);
         for (position, (location, bytes)) in &shard.disk {
             if *position < saved.next_position {

@@ -153,6 +153,20 @@ async fn a_raw_event_above_the_workers_limit_loses_members_and_the_stream_goes_o
     assert_eq!(worker.events(1).await, [next]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_event_above_a_plain_workers_limit_is_counted_as_such_and_the_stream_goes_on() {
+    let world = World::start(1).await;
+    let mut worker = world.plain("w").await;
+    let body = format!(r#"{{"id":"1","channel_id":"2","guild_id":"1","content":"{}"}}"#, "x".repeat(5 << 20));
+    world.offer_as(0, 1, EventKind::MessageCreate, Some(body.into()));
+    let next = world.offer(0, 1);
+    assert_eq!(worker.events(1).await, [next]);
+    let stats = &world.stats.groups[0];
+    assert_eq!((stats.too_large.get(), stats.filtered.get(), stats.trimmed.get()), (1, 0, 0));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(world.in_flight(), 1, "what cannot be sent is acknowledged in the worker's stead");
+}
+
 /// Real time: a socket that is full is about what the kernel buffers, not about clocks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_never_reads_holds_nobody_else_and_is_timed_out() {

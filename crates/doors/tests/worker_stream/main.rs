@@ -3,6 +3,7 @@
 
 mod acks;
 mod client;
+mod cores;
 mod ends;
 mod identity;
 mod listener;

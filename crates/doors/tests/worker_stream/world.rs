@@ -135,11 +135,7 @@ impl World {
 
     /// Opens a stream and says nothing on it.
     pub(crate) async fn connect(&self) -> Worker {
-        let channel = trunkline_doors::client::endpoint(&self.address.to_string()).unwrap().connect().await.unwrap();
-        let (say, said) = mpsc::channel(256);
-        let mut client = GatewayWorkerGroupClient::new(channel).max_decoding_message_size(64 << 20);
-        let answers = client.worker_stream(ReceiverStream::new(said)).await.unwrap().into_inner();
-        Worker { say: Some(say), answers, sequences: Vec::new() }
+        connect(self.address).await
     }
 
     /// A worker of group `default` as Pylon's published clients are.
@@ -163,6 +159,15 @@ impl World {
         self.shutdown.take().unwrap().send(()).unwrap();
         (&mut self.served).await.unwrap();
     }
+}
+
+/// Opens a stream to a door and says nothing on it.
+pub(crate) async fn connect(address: SocketAddr) -> Worker {
+    let channel = trunkline_doors::client::endpoint(&address.to_string()).unwrap().connect().await.unwrap();
+    let (say, said) = mpsc::channel(256);
+    let mut client = GatewayWorkerGroupClient::new(channel).max_decoding_message_size(64 << 20);
+    let answers = client.worker_stream(ReceiverStream::new(said)).await.unwrap().into_inner();
+    Worker { say: Some(say), answers, sequences: Vec::new() }
 }
 
 pub(crate) fn plain(worker: &str) -> WorkerIdentifyRequest {

@@ -84,6 +84,20 @@ fn when_nothing_can_be_reached_the_session_is_kept_and_both_addresses_take_turns
 }
 
 #[test]
+fn a_resume_at_the_main_address_that_breaks_goes_back_to_the_resume_address() {
+    let mut rig = Rig::live();
+    rig.pass(secs(10), true);
+    rig.give(Input::Closed(None));
+    rig.give(Input::OpenFailed);
+    let (_, actions) = rig.fire_next();
+    assert!(url(&actions).unwrap().starts_with(MAIN));
+    assert_eq!(sent_ops(&rig.greet()), [Op::Resume]);
+    rig.give(Input::Closed(None));
+    let (_, actions) = rig.fire_next();
+    assert!(url(&actions).unwrap().starts_with(RESUME));
+}
+
+#[test]
 fn op_7_closes_with_4000_and_resumes_at_once() {
     let mut rig = Rig::live();
     rig.pass(secs(10), true);
@@ -173,15 +187,60 @@ fn after_4008_the_resume_waits() {
 }
 
 #[test]
-fn five_resumes_in_a_row_that_bring_nothing_give_the_session_up() {
+fn resumes_that_bring_nothing_give_the_session_up_only_after_five_of_them_and_five_minutes() {
     let mut rig = Rig::resuming();
-    for attempt in 1..=5 {
+    rig.pass(secs(1), true);
+    let began = rig.now;
+    for attempt in 1.. {
         let actions = rig.give(Input::Closed(Some(4000)));
         let lost = has(&actions, |action| matches!(action, Action::SessionLost { cause: LostCause::ResumesFailed, .. }));
-        assert_eq!(lost, attempt == 5, "attempt {attempt}");
+        assert_eq!(lost, rig.now.since(began) >= secs(300), "attempt {attempt}, after {:?}", rig.now.since(began));
         rig.reconnect();
+        if lost {
+            assert!(attempt > 5, "{attempt}");
+            break;
+        }
+        assert_eq!(rig.phase(), Phase::Resuming);
     }
     assert_eq!(rig.phase(), Phase::AwaitingGrant);
+}
+
+#[test]
+fn few_failed_resumes_do_not_give_the_session_up_however_long_they_take() {
+    let mut rig = Rig::resuming();
+    for _ in 1..=4 {
+        rig.pass(secs(59), true);
+        rig.give(Input::Closed(Some(4000)));
+        for _ in 0..30 {
+            while rig.phase() == Phase::Waiting {
+                rig.fire_next();
+            }
+            rig.give(Input::OpenFailed);
+        }
+        rig.reconnect();
+    }
+    assert_eq!(rig.phase(), Phase::Resuming);
+    let actions = rig.give(Input::Closed(Some(4000)));
+    assert!(has(&actions, |action| matches!(action, Action::SessionLost { cause: LostCause::ResumesFailed, .. })), "the fifth");
+}
+
+#[test]
+fn a_replay_between_failed_resumes_begins_their_five_minutes_anew() {
+    let mut rig = Rig::resuming();
+    for _ in 1..=8 {
+        rig.give(Input::Closed(Some(4000)));
+        rig.reconnect();
+    }
+    rig.event(51);
+    rig.pass(secs(40), true);
+    rig.give(Input::Closed(Some(4000)));
+    rig.reconnect();
+    for _ in 1..=5 {
+        let actions = rig.give(Input::Closed(Some(4000)));
+        assert!(reconnecting(&actions).1, "the row is too young");
+        rig.reconnect();
+        assert_eq!(rig.phase(), Phase::Resuming);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::Result;
 const GUILDS: u32 = 200;
 
 /// Whole ETF messages, dispatches only, of traffic of this mix.
-pub fn record(mix: Mix, events: usize) -> Result<Vec<Vec<u8>>> {
+pub(crate) fn record(mix: Mix, events: usize) -> Result<Vec<Vec<u8>>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let sim = Sim::start(Config { guilds: GUILDS, members: 100, mix, seed: 7, ..Config::default() }).await?;

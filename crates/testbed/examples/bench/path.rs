@@ -38,7 +38,7 @@ struct Run {
 }
 
 /// Adds the rows of the whole path.
-pub fn measure(form: Form, trunkline: &Path, table: &mut Table) -> Result<()> {
+pub(crate) fn measure(form: Form, trunkline: &Path, table: &mut Table) -> Result<()> {
     let most = run(trunkline, OFFERED, form.seconds)?;
     let half = run(trunkline, RATE / 2, form.seconds)?;
     let one = |text: String| [text];

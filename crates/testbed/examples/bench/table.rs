@@ -2,7 +2,7 @@
 
 /// How binding a target is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Binding {
+pub(crate) enum Binding {
     /// Missed: the bench fails.
     Always,
     /// Missed: the full form fails, the short form warns.
@@ -17,26 +17,26 @@ struct Row {
 }
 
 /// The table as it grows.
-pub struct Table(Vec<Row>);
+pub(crate) struct Table(Vec<Row>);
 
 impl Table {
-    pub fn new() -> Table {
+    pub(crate) fn new() -> Table {
         Table(Vec::new())
     }
 
     /// A row without a target.
-    pub fn row(&mut self, what: &str, figures: &[String]) {
+    pub(crate) fn row(&mut self, what: &str, figures: &[String]) {
         self.0.push(Row { what: what.to_owned(), figures: figures.to_vec(), target: String::new(), missed: None });
     }
 
     /// A row with a target, which `met` says whether it was reached.
-    pub fn target(&mut self, what: &str, figures: &[String], target: &str, met: bool, binding: Binding) {
+    pub(crate) fn target(&mut self, what: &str, figures: &[String], target: &str, met: bool, binding: Binding) {
         let missed = (!met).then_some(binding);
         self.0.push(Row { what: what.to_owned(), figures: figures.to_vec(), target: target.to_owned(), missed });
     }
 
     /// Prints all of it; whether every target that binds in this form was reached.
-    pub fn print(&self, short: bool) -> bool {
+    pub(crate) fn print(&self, short: bool) -> bool {
         println!("{:<62} {:>12} {:>12}   target", "", "steady", "presence");
         let mut good = true;
         for row in &self.0 {

@@ -88,7 +88,7 @@ fn now_us() -> u64 {
 }
 
 /// Runs until standard input ends.
-pub fn run(address: &str, group: &str, token: &str) -> Result<()> {
+pub(crate) fn run(address: &str, group: &str, token: &str) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut options = WorkerOptions::new(address, group, token, "bench");

@@ -29,6 +29,7 @@ pub fn ask(admin: &str, method: hyper::Method, path: &str) -> Result<(u16, Vec<u
         let request = hyper::Request::builder()
             .method(method)
             .uri(format!("{base}{path}"))
+            .header(crate::roles::admin::CONTROL_HEADER, "1")
             .body(Empty::<Bytes>::new())
             .map_err(|error| format!("\"{admin}\" is not an address ({error}); write IP:PORT with --admin"))?;
         let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();

@@ -41,12 +41,41 @@ pub fn run(args: &RunArgs) -> ExitCode {
         complain(&format!("log.level: {text}"));
         return ExitCode::from(USAGE);
     }
+    end_on_panic();
+    raise_file_limit();
     match edge_runtime() {
         Ok(runtime) => runtime.block_on(run_node(config)),
         Err(error) => {
             complain(&format!("the runtime did not start: {error}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A panic in a thread that holds shards or writes checkpoints ends the process: half of it alive would look healthy and deliver
+/// nothing, while a restart resumes from the last checkpoint. A panic in a client's task costs that client only.
+fn end_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        tell(info);
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or_default();
+        if name.starts_with("core-") || name.starts_with("store") {
+            complain(
+                "a part that holds shards has failed (see above; please report it); ending, so that a restart resumes from the last checkpoint",
+            );
+            std::process::abort();
+        }
+    }));
+}
+
+/// Each shard needs a socket and a segment file: as many files as the system allows, since a reader that meets the usual 1 024 fails
+/// in the middle of the night.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!("the limit of open files stays at {:?}: {error}", limit.current);
     }
 }
 

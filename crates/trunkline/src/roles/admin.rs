@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
@@ -19,6 +19,9 @@ use trunkline_gateway::ShardControl;
 use super::core::CoreInput;
 use super::node::Shared;
 use super::{metrics, status};
+
+/// The header that a command must carry.
+pub const CONTROL_HEADER: &str = "x-trunkline-control";
 
 /// Serves until told to stop.
 pub async fn serve(listener: TcpListener, shared: Shared, mut stopping: watch::Receiver<bool>) {
@@ -88,12 +91,19 @@ fn refuse(code: StatusCode, text: impl Into<String>) -> Refused {
     Refused(code, text.into())
 }
 
-fn only_local(peer: SocketAddr) -> Result<(), Refused> {
-    if peer.ip().to_canonical().is_loopback() {
-        Ok(())
-    } else {
-        Err(refuse(StatusCode::FORBIDDEN, "commands are taken from this machine only (a loopback address)"))
+/// Commands come from this machine, and from a program: a page in a browser can send a POST to a loopback address, but not with this
+/// header, and it always names its origin.
+fn only_local(peer: SocketAddr, headers: &HeaderMap) -> Result<(), Refused> {
+    if !peer.ip().to_canonical().is_loopback() {
+        return Err(refuse(StatusCode::FORBIDDEN, "commands are taken from this machine only (a loopback address)"));
     }
+    if headers.contains_key(header::ORIGIN) || !headers.contains_key(CONTROL_HEADER) {
+        return Err(refuse(
+            StatusCode::FORBIDDEN,
+            format!("commands need the header {CONTROL_HEADER}, and none that a browser sends; use the `trunkline` command"),
+        ));
+    }
+    Ok(())
 }
 
 /// The bot meant: by id, or the only one there is.
@@ -109,8 +119,13 @@ fn find_bot(shared: &Shared, id: Option<u64>) -> Result<super::bots::BotState, R
     }
 }
 
-async fn restart(ConnectInfo(peer): ConnectInfo<SocketAddr>, State(shared): State<Shared>, Query(target): Query<Target>) -> Response {
-    let found = only_local(peer).and_then(|()| find_bot(&shared, target.bot));
+async fn restart(
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    State(shared): State<Shared>,
+    Query(target): Query<Target>,
+) -> Response {
+    let found = only_local(peer, &headers).and_then(|()| find_bot(&shared, target.bot));
     let bot = match found {
         Ok(bot) => bot,
         Err(refused) => return refused.into_response(),
@@ -132,13 +147,18 @@ async fn restart(ConnectInfo(peer): ConnectInfo<SocketAddr>, State(shared): Stat
 }
 
 async fn control(shared: &Shared, shard: ShardId, control: ShardControl) -> bool {
-    let core = &shared.cores[shard.index as usize % shared.cores.len()];
+    let Some(core) = shared.core_of(shard) else { return false };
     let (answer, handed) = oneshot::channel();
     core.send(CoreInput::Control { shard, control, answer }).is_ok() && handed.await.unwrap_or(false)
 }
 
-async fn use_reserve(ConnectInfo(peer): ConnectInfo<SocketAddr>, State(shared): State<Shared>, Query(target): Query<Target>) -> Response {
-    let found = only_local(peer).and_then(|()| find_bot(&shared, target.bot));
+async fn use_reserve(
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    State(shared): State<Shared>,
+    Query(target): Query<Target>,
+) -> Response {
+    let found = only_local(peer, &headers).and_then(|()| find_bot(&shared, target.bot));
     let bot = match found {
         Ok(bot) => bot,
         Err(refused) => return refused.into_response(),

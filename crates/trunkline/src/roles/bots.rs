@@ -5,20 +5,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use trunkline_cache::{Cache, CacheConfig};
-use trunkline_delivery::RestoredLog;
-use trunkline_discord::{Dice, Object, ShardId};
+use trunkline_discord::{CloseCode, Dice, GapCause, Object, ShardId};
 use trunkline_etf::Encoding;
 use trunkline_gateway::{
     BotApi, BotWish, IdentifyConfig, IdentifyQueue, Ledger, Net, NetLimits, PreparedBot, ShardConfig, ShardStats, ShardTools, ShardsWanted,
     prepare_bot,
 };
-use trunkline_session::{ResumePoint, StopReason};
-use trunkline_store::{ShardKey, Store};
+use trunkline_session::StopReason;
+use trunkline_store::Store;
 
-use super::core::{CoreInput, ShardStart, place};
+use super::core::{Driver, ShardStart};
+use super::load::{Loaded, StartGap, load, of_another_count};
 use super::node::Shared;
-use super::record::Record;
 use crate::config::{BotConfig, ShardsConfig};
 
 /// A bot as it stands, for status and metrics.
@@ -120,30 +118,21 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
         state.identify = Some(queue.clone());
     });
 
+    let here = shards.len();
+    if let Err(reason) = take_over_other_counts(shared, id, count, here).await {
+        return format!("{name}: {reason}");
+    }
     let (ended, mut ends) = mpsc::unbounded_channel();
     for (shard, counters) in shards {
-        let loaded = match load(shared, shard).await {
+        let mut config = ShardConfig::new(shard, session_config(shared, bot, &prepared, shard), seed(shared, shard));
+        let loaded = match load_off_runtime(shared, shard, here).await {
             Ok(loaded) => loaded,
             Err(reason) => return format!("{name}: shard {} cannot be taken: {reason}", shard.index),
         };
-        let mut config = ShardConfig::new(shard, session_config(shared, bot, &prepared, shard), seed(shared, shard));
         config.ordinal = loaded.ordinal;
         let tools = ShardTools { net: net.clone(), clock: shared.clock, identify: queue.client(), stats: counters };
-        let start = ShardStart {
-            shard,
-            epoch: loaded.epoch,
-            log: loaded.log,
-            log_record: loaded.log_record,
-            cache: loaded.cache,
-            resume: loaded.resume,
-            clear_cache: loaded.clear_cache,
-            restored_entries: loaded.entries,
-            config,
-            tools,
-            ended: ended.clone(),
-        };
-        let core = &shared.cores[shard.index as usize % shared.cores.len()];
-        if core.send(CoreInput::Add(Box::new(start))).is_err() {
+        let driver = Some(Driver { config, tools, ended: ended.clone() });
+        if !shared.place_shard(ShardStart { shard, loaded, driver }) {
             return format!("{name}: the core of shard {} has ended", shard.index);
         }
     }
@@ -152,8 +141,12 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
     // A bot lives as long as one of its shards does.
     let mut last = String::new();
     while let Some(end) = ends.recv().await {
-        if let StopReason::Fatal(_) = end.reason {
+        if let StopReason::Fatal(code) = end.reason {
             last = end.reason.to_string();
+            if code == CloseCode(4010) || code == CloseCode(4011) {
+                // Discord does not take this count any more: the next start asks it anew.
+                note_count(&store, id, 0);
+            }
         }
     }
     if last.is_empty() {
@@ -195,10 +188,43 @@ fn settle_count(store: &Store, bot: &BotConfig, prepared: &PreparedBot) -> u32 {
         );
         return stored;
     }
-    if let Err(error) = store.put_meta(&meta, count.to_string().as_bytes()) {
-        tracing::warn!(bot = %prepared.bot_id, "the shard count could not be noted in the store: {error}");
-    }
+    note_count(store, prepared.bot_id, count);
     count
+}
+
+fn note_count(store: &Store, bot: u64, count: u32) {
+    if let Err(error) = store.put_meta(&format!("shards/{bot}"), count.to_string().as_bytes()) {
+        tracing::warn!(%bot, "the shard count could not be noted in the store: {error}");
+    }
+}
+
+/// Shards that the store has under another count: their sessions are over, but what groups have not acknowledged is still theirs.
+async fn take_over_other_counts(shared: &Shared, bot: u64, count: u32, here: usize) -> Result<(), String> {
+    let store = shared.keeper.store.clone();
+    let others = tokio::task::spawn_blocking(move || of_another_count(&store, bot, count)).await.map_err(|error| error.to_string())??;
+    if others.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!(%bot, "the shard count has changed to {count}: every shard identifies afresh; what was unacknowledged under the old count is still delivered, and the stretch between is told as a gap");
+    for shard in others {
+        let mut loaded = load_off_runtime(shared, shard, here).await?;
+        if let Some(point) = loaded.resume.take() {
+            loaded.gap = Some(StartGap { session: point.session, first_s: Some(point.s + 1), cause: GapCause::SessionLost });
+        }
+        if !shared.place_shard(ShardStart { shard, loaded, driver: None }) {
+            return Err(format!("the core of shard {} has ended", shard.index));
+        }
+    }
+    Ok(())
+}
+
+/// `here`: shards that share the memory for restored events.
+async fn load_off_runtime(shared: &Shared, shard: ShardId, here: usize) -> Result<Loaded, String> {
+    let store = shared.keeper.store.clone();
+    let clock = shared.clock;
+    let memory_bytes = shared.config.groups.iter().map(|group| group.limits.memory_bytes).max().unwrap_or(0) / here.max(1) as u64;
+    let loaded = tokio::task::spawn_blocking(move || load(&store, shard, clock.now(), clock.unix_us(), memory_bytes)).await;
+    loaded.map_err(|error| format!("loading it failed: {error}"))?
 }
 
 fn seed(shared: &Shared, shard: ShardId) -> u64 {
@@ -213,117 +239,6 @@ fn session_config(shared: &Shared, bot: &BotConfig, prepared: &PreparedBot, shar
     config.presence = bot.presence.as_ref().map(|json| Object { encoding: Encoding::Json, bytes: Bytes::copy_from_slice(json.as_bytes()) });
     config.large_threshold = bot.large_threshold;
     config
-}
-
-struct Loaded {
-    epoch: u64,
-    log: Option<RestoredLog>,
-    log_record: Vec<u8>,
-    cache: Cache,
-    resume: Option<ResumePoint>,
-    ordinal: u64,
-    clear_cache: bool,
-    entries: u64,
-}
-
-/// Loads one shard from the store, off every runtime thread. What cannot be read costs that shard its session, and says so.
-async fn load(shared: &Shared, shard: ShardId) -> Result<Loaded, String> {
-    let store = shared.keeper.store.clone();
-    let clock = shared.clock;
-    let memory_bytes =
-        shared.config.groups.iter().map(|group| group.limits.memory_bytes).max().unwrap_or(0) / shared.cores.len().max(1) as u64;
-    let loaded = tokio::task::spawn_blocking(move || {
-        let key = ShardKey { bot: shard.bot, index: shard.index, count: shard.count };
-        let epoch = store.next_epoch(key).map_err(|error| error.to_string())?;
-        let fresh = |ordinal, clear_cache| Loaded {
-            epoch,
-            log: None,
-            log_record: Vec::new(),
-            cache: Cache::new(CacheConfig::default()),
-            resume: None,
-            ordinal,
-            clear_cache,
-            entries: 0,
-        };
-        let stored = match store.load_shard(key) {
-            Ok(Some(stored)) => stored,
-            Ok(None) => return Ok(fresh(0, true)),
-            Err(error) => {
-                tracing::error!(
-                    bot = %shard.bot,
-                    shard = %place(shard),
-                    "the checkpoint cannot be read, the shard identifies afresh: {error}"
-                );
-                return Ok(fresh(0, true));
-            }
-        };
-        let record = match Record::decode(&stored.record) {
-            Ok(record) => record,
-            Err(error) => {
-                tracing::error!(
-                    bot = %shard.bot,
-                    shard = %place(shard),
-                    "the checkpoint cannot be read, the shard identifies afresh: {error}"
-                );
-                return Ok(fresh(0, true));
-            }
-        };
-        let (now, unix_us) = (clock.now(), clock.unix_us());
-        let mut log = match RestoredLog::decode(&record.log, now, unix_us, memory_bytes) {
-            Ok(log) => log,
-            Err(error) => {
-                tracing::error!(
-                    bot = %shard.bot,
-                    shard = %place(shard),
-                    "the log's record cannot be read, the shard identifies afresh: {error}"
-                );
-                return Ok(fresh(record.ordinal, true));
-            }
-        };
-        let mut entries = 0;
-        let mut unreadable = stored.missing;
-        for (position, at, bytes) in &stored.entries {
-            match log.push(*position, super::keeper::location(*at), bytes) {
-                Ok(_) => entries += 1,
-                Err(_) => unreadable += 1,
-            }
-        }
-        if unreadable > 0 {
-            tracing::error!(
-                bot = %shard.bot,
-                shard = %place(shard),
-                missing = unreadable,
-                "stored events cannot be read; groups that want them are told a gap"
-            );
-        }
-        let mut cache = Cache::new(CacheConfig::default());
-        let mut bad_rows = 0_u64;
-        let rows = store.load_cache(key, &mut |key, value| {
-            if cache.load(key, Bytes::copy_from_slice(value)).is_err() {
-                bad_rows += 1;
-            }
-        });
-        if bad_rows > 0 || rows.is_err() {
-            tracing::error!(
-                bot = %shard.bot,
-                shard = %place(shard),
-                rows = bad_rows,
-                "part of the stored cache cannot be read and is left out; updates of it carry no previous state"
-            );
-        }
-        Ok::<_, String>(Loaded {
-            epoch,
-            log: Some(log),
-            log_record: record.log,
-            cache,
-            resume: record.resume,
-            ordinal: record.ordinal,
-            clear_cache: false,
-            entries,
-        })
-    })
-    .await;
-    loaded.map_err(|error| format!("loading it failed: {error}"))?
 }
 
 struct StoreLedger {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use tokio::sync::{mpsc, oneshot};
 use trunkline_cache::{Cache, Kind};
-use trunkline_delivery::{EntryId, GroupSpec, Hub, HubConfig, HubStats, RestoredLog, Slot};
+use trunkline_delivery::{EntryId, GroupId, GroupLimits, GroupSpec, Hub, HubConfig, HubStats, Slot};
 use trunkline_discord::{Event, EventKind, EventName, Gap, GapCause, ShardId, Time, routing};
 use trunkline_doors::{CoreSide, ToCore, Up};
 use trunkline_gateway::{Clock, Dispatched, Ready, ShardConfig, ShardControl, ShardEnd, ShardEvents, ShardTools, run_shard};
@@ -24,6 +24,7 @@ use trunkline_session::{LostCause, ResumePoint};
 use trunkline_store::ShardKey;
 
 use super::keeper::{Keeper, ShardPart, Written};
+use super::load::{Loaded, key_of};
 use super::record::Record;
 
 /// A checkpoint is taken at least this often while anything changes.
@@ -31,6 +32,9 @@ pub const CHECKPOINT_EVERY: Duration = Duration::from_millis(250);
 
 /// … and after this many events of a core, if the one before is written.
 pub const CHECKPOINT_EVENTS: u64 = 500;
+
+/// After a failed checkpoint the next one waits this long: a full disk is not helped by trying faster.
+const CHECKPOINT_RETRY: Duration = Duration::from_secs(2);
 
 /// Commands taken from streams before the loop looks elsewhere.
 const COMMANDS_AT_ONCE: usize = 256;
@@ -75,23 +79,17 @@ pub enum CoreInput {
 pub struct ShardStart {
     /// Which.
     pub shard: ShardId,
-    /// Our epoch for it.
-    pub epoch: u64,
-    /// What the store had of it: the log …
-    pub log: Option<RestoredLog>,
-    /// … its record, to be written again until the log has a newer one …
-    pub log_record: Vec<u8>,
-    /// … the cache …
-    pub cache: Cache,
-    /// … and the session.
-    pub resume: Option<ResumePoint>,
-    /// Whether what lies in the store of the cache is to be dropped (it did not fit or could not be read).
-    pub clear_cache: bool,
-    /// Entries that came back with the log, for the start's log line.
-    pub restored_entries: u64,
-    /// What its driver is made of; holds the ordinal of the newest session there ever was.
+    /// What the store had of it.
+    pub loaded: Loaded,
+    /// Its driver; none for a shard of an old shard count, which only has events left that groups have not acknowledged.
+    pub driver: Option<Driver>,
+}
+
+/// What runs a shard.
+pub struct Driver {
+    /// What the driver is made of.
     pub config: ShardConfig,
-    /// What its driver works with.
+    /// What it works with.
     pub tools: ShardTools,
     /// Told when the shard has ended by itself.
     pub ended: mpsc::UnboundedSender<ShardEnd>,
@@ -150,7 +148,7 @@ pub type SessionIds = Arc<std::sync::Mutex<Vec<(ShardId, u64, String)>>>;
 pub struct CoreSetup {
     /// Its number.
     pub core: usize,
-    /// Groups, limits already divided by the number of cores.
+    /// Groups, with the limits that they have in the whole process.
     pub groups: Vec<GroupSpec>,
     /// The store's threads.
     pub keeper: Keeper,
@@ -160,6 +158,8 @@ pub struct CoreSetup {
     pub hash_seed: u64,
     /// Ready shards of the process, for `/readyz`.
     pub ready: Arc<AtomicU64>,
+    /// Shards placed in the whole process.
+    pub placed: Arc<AtomicU64>,
     /// Session ids seen.
     pub session_ids: SessionIds,
 }
@@ -194,6 +194,9 @@ struct Shard {
     written: Option<(u64, u64)>,
     ready_once: bool,
     running: bool,
+    /// Of an old shard count: it has no driver, and is forgotten once its log is empty.
+    retired: bool,
+    forgotten: bool,
 }
 
 /// Everything a core owns; shared by its shards' drivers and its loop, on one thread.
@@ -214,6 +217,13 @@ pub struct CoreState {
     gaps: BTreeMap<&'static str, (u64, u64)>,
     group_names: Vec<Arc<str>>,
     reads_waiting: Vec<(EntryId, trunkline_delivery::Location)>,
+    /// A checkpoint failed: none is tried before this.
+    retry_at: Option<Time>,
+    /// What each group may hold in the whole process, and this core's part when it was last worked out.
+    limits: Vec<(GroupId, GroupLimits)>,
+    shares: (u64, u64),
+    placed: Arc<AtomicU64>,
+    closing: bool,
     ready: Arc<AtomicU64>,
     session_ids: SessionIds,
 }
@@ -309,13 +319,13 @@ impl CoreState {
 
     /// Takes a checkpoint of every shard that changed and hands it over, unless one is still being written.
     fn checkpoint(&mut self) {
-        if self.writing {
+        if self.writing || self.retry_at.is_some_and(|at| self.clock.now() < at) {
             return;
         }
         self.since_checkpoint = 0;
         let mut parts = Vec::new();
         let mut idle = Vec::new();
-        for (index, shard) in self.shards.iter_mut().enumerate() {
+        for (index, shard) in self.shards.iter_mut().enumerate().filter(|(_, shard)| !shard.forgotten) {
             let stands = shard.resume.as_ref().map_or((shard.ordinal, 0), |point| (point.session, point.s));
             let log = self.side.with_hub(self.clock.now(), &mut self.up, |hub, _| hub.checkpoint(slot_of(index)));
             let mut rows = std::mem::take(&mut shard.unsaved);
@@ -369,9 +379,13 @@ impl CoreState {
             Ok(locations) => {
                 located.extend(locations);
                 self.written_at = now;
+                self.retry_at = None;
                 None
             }
-            Err(text) => Some(text),
+            Err(text) => {
+                self.retry_at = Some(now + CHECKPOINT_RETRY);
+                Some(text)
+            }
         };
         for part in written.parts {
             let Some(shard) = self.shards.get_mut(part.slot.0 as usize) else { continue };
@@ -387,6 +401,9 @@ impl CoreState {
             }
             let locations = located.remove(&part.slot).unwrap_or_default();
             self.side.with_hub(now, &mut self.up, |hub, out| hub.stored(part.slot, &locations, now, out));
+            if shard.retired {
+                shard.written = Some((part.record.ordinal, 0));
+            }
             if let Some(point) = &part.record.resume {
                 shard.written = Some((point.session, point.s));
                 // A full channel is caught up by the next checkpoint.
@@ -396,6 +413,88 @@ impl CoreState {
         self.do_what_came_up();
         if self.since_checkpoint >= CHECKPOINT_EVENTS {
             self.wake.notify_one();
+        }
+    }
+
+    /// Takes a shard into hub and list; answers its slot.
+    fn take_shard(&mut self, shard: ShardId, loaded: Loaded, control: mpsc::Sender<ShardControl>, retired: bool) -> Option<usize> {
+        let slot = self.shards.len();
+        let now = self.clock.now();
+        self.share_limits(1);
+        let Loaded { epoch, log, log_record, cache, resume, ordinal, clear_cache, entries, gap } = loaded;
+        if let Err(error) = self.side.with_hub(now, &mut self.up, |hub, out| hub.add_shard(slot_of(slot), shard, log, now, out)) {
+            tracing::error!(bot = %shard.bot, shard = %place(shard), "the shard was not taken: {error}");
+            return None;
+        }
+        if let Some(point) = &resume {
+            tracing::info!(
+                bot = %shard.bot,
+                shard = %place(shard),
+                session = point.session,
+                s = point.s,
+                events = entries,
+                guilds = cache.size(Kind::Guild).count,
+                "restored from the checkpoint: resuming, unacknowledged events are delivered again"
+            );
+            if let Ok(mut ids) = self.session_ids.lock() {
+                ids.push((shard, point.session, point.session_id.clone()));
+            }
+        }
+        self.shards.push(Shard {
+            id: shard,
+            key: key_of(shard),
+            epoch,
+            cache,
+            control,
+            written: resume.as_ref().map(|point| (point.session, point.s)),
+            resume,
+            ordinal,
+            log_record,
+            unsaved: HashMap::new(),
+            clear_cache,
+            released: 0,
+            handed: None,
+            ready_once: false,
+            running: !retired,
+            retired,
+            forgotten: false,
+        });
+        if let Some(gap) = gap {
+            self.gap(slot, gap.session, gap.first_s, None, gap.cause);
+        }
+        self.do_what_came_up();
+        Some(slot)
+    }
+
+    /// This core's part of each group's limits: as large as its part of the process's shards.
+    ///
+    /// `more`: shards about to be taken, so that what they bring meets the new limit and not the old one.
+    fn share_limits(&mut self, more: u64) {
+        let shares = (self.shards.len() as u64 + more, self.placed.load(Ordering::Relaxed).max(1));
+        // A core without shards holds nothing and keeps the whole limit until its first one comes.
+        if shares.0 == 0 || std::mem::replace(&mut self.shares, shares) == shares {
+            return;
+        }
+        let part = |whole: u64| u64::try_from(u128::from(whole) * u128::from(shares.0) / u128::from(shares.1)).unwrap_or(whole).max(1);
+        for (group, whole) in self.limits.clone() {
+            let limits = GroupLimits { memory_bytes: part(whole.memory_bytes), disk_bytes: part(whole.disk_bytes), age_ms: whole.age_ms };
+            let now = self.clock.now();
+            self.side.with_hub(now, &mut self.up, |hub, _| hub.set_limits(group, limits));
+        }
+    }
+
+    /// Shards of an old count whose last event is acknowledged.
+    fn forget_retired(&mut self) {
+        if self.writing || !self.shards.iter().any(|shard| shard.retired && !shard.forgotten && shard.written.is_some()) {
+            return;
+        }
+        let stats = self.side.hub().stats(self.clock.now());
+        for (index, shard) in self.shards.iter_mut().enumerate() {
+            let empty = stats.shards.iter().any(|one| one.slot == slot_of(index) && one.entries == 0);
+            if shard.retired && !shard.forgotten && shard.written.is_some() && empty {
+                shard.forgotten = true;
+                self.keeper.forget(shard.key);
+            }
         }
     }
 
@@ -467,6 +566,7 @@ impl ShardEvents for Handler {
         let mut state = self.state.borrow_mut();
         if let Some(shard) = state.shards.get_mut(self.slot) {
             shard.resume = None;
+            state.wake.notify_one();
         }
         state.gap(self.slot, session, Some(last_s + 1), None, GapCause::SessionLost);
     }
@@ -493,8 +593,14 @@ impl ShardEvents for Handler {
                     ids.push((shard.id, point.session, point.session_id.clone()));
                 }
                 *held = Some(point.clone());
+                // A new session is news that a kill must not undo.
+                state.wake.notify_one();
             }
-            (held, None) => *held = None,
+            (held, None) => {
+                if held.take().is_some() {
+                    state.wake.notify_one();
+                }
+            }
         }
     }
 
@@ -505,8 +611,9 @@ impl ShardEvents for Handler {
 
 /// Runs a core until it is told to finish. To be called on the core's own thread, inside its single-threaded runtime.
 pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
-    let CoreSetup { core, groups, keeper, clock, hash_seed, ready, session_ids } = setup;
+    let CoreSetup { core, groups, keeper, clock, hash_seed, ready, placed, session_ids } = setup;
     let CoreChannels { mut commands, mut inputs, answers } = channels;
+    let limits = groups.iter().map(|group| (group.id, group.limits)).collect();
     let group_names = groups.iter().map(|group| group.name.clone()).collect();
     let mut hub = Hub::new(HubConfig { hash_seed, ..HubConfig::default() });
     for group in groups {
@@ -533,6 +640,11 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
         gaps: BTreeMap::new(),
         group_names,
         reads_waiting: Vec::new(),
+        retry_at: None,
+        limits,
+        shares: (0, 0),
+        placed,
+        closing: false,
         ready,
         session_ids,
     }));
@@ -545,20 +657,8 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
 
     loop {
         tokio::select! {
+            // Inputs first: they are few, and a flood of acknowledgements must not hold back the answers of the store.
             biased;
-            command = commands.recv() => {
-                let Some(command) = command else { break };
-                let mut state = state.borrow_mut();
-                let state = &mut *state;
-                let now = clock.now();
-                state.side.handle(command, now, &mut state.up);
-                for _ in 1..COMMANDS_AT_ONCE {
-                    let Ok(command) = commands.try_recv() else { break };
-                    state.side.handle(command, now, &mut state.up);
-                }
-                state.do_what_came_up();
-                tick_at = now;
-            }
             input = inputs.recv() => {
                 let Some(input) = input else { break };
                 match input {
@@ -608,11 +708,13 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
                             control.send(ShardControl::Stop).await.ok();
                         }
                         while drivers.join_next().await.is_some() {}
+                        state.borrow_mut().closing = true;
                         done.send(()).ok();
                     }
                     CoreInput::Finish(done) => {
                         let mut state = state.borrow_mut();
                         let under_way = state.writing;
+                        state.retry_at = None;
                         state.checkpoint();
                         if !state.writing {
                             done.send(Ok(())).ok();
@@ -622,12 +724,27 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
                     }
                 }
             }
+            command = commands.recv() => {
+                let Some(command) = command else { break };
+                let mut state = state.borrow_mut();
+                let state = &mut *state;
+                let now = clock.now();
+                state.side.handle(command, now, &mut state.up);
+                for _ in 1..COMMANDS_AT_ONCE {
+                    let Ok(command) = commands.try_recv() else { break };
+                    state.side.handle(command, now, &mut state.up);
+                }
+                state.do_what_came_up();
+                tick_at = now;
+            }
             () = wake.notified() => state.borrow_mut().checkpoint(),
             _ = every.tick() => {
                 let mut state = state.borrow_mut();
                 for (entry, location) in std::mem::take(&mut state.reads_waiting) {
                     state.read(entry, location);
                 }
+                state.share_limits(0);
+                state.forget_retired();
                 state.checkpoint();
             }
             () = tokio::time::sleep_until(clock.instant(tick_at)) => {
@@ -644,51 +761,20 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
 }
 
 fn add_shard(state: &Rc<RefCell<CoreState>>, drivers: &mut tokio::task::JoinSet<()>, start: ShardStart) {
+    let ShardStart { shard, loaded, driver } = start;
     let (control, control_rx) = mpsc::channel(CONTROLS_QUEUED);
-    let ShardStart { shard, epoch, log, log_record, cache, resume, clear_cache, restored_entries, config, tools, ended } = start;
+    let resume = loaded.resume.clone();
+    let retired = driver.is_none();
     let slot = {
         let mut state = state.borrow_mut();
-        let state = &mut *state;
-        let slot = state.shards.len();
-        let now = state.clock.now();
-        if let Err(error) = state.side.with_hub(now, &mut state.up, |hub, out| hub.add_shard(slot_of(slot), shard, log, now, out)) {
-            tracing::error!(bot = %shard.bot, shard = %place(shard), "the shard was not taken: {error}");
+        if state.closing {
+            // The process is stopping: a shard that comes up now would identify for nothing.
             return;
         }
-        if let Some(point) = &resume {
-            tracing::info!(
-                bot = %shard.bot,
-                shard = %place(shard),
-                session = point.session,
-                s = point.s,
-                events = restored_entries,
-                guilds = cache.size(Kind::Guild).count,
-                "restored from the checkpoint: resuming, unacknowledged events are delivered again"
-            );
-            if let Ok(mut ids) = state.session_ids.lock() {
-                ids.push((shard, point.session, point.session_id.clone()));
-            }
-        }
-        state.shards.push(Shard {
-            id: shard,
-            key: ShardKey { bot: shard.bot, index: shard.index, count: shard.count },
-            epoch,
-            cache,
-            control,
-            written: resume.as_ref().map(|point| (point.session, point.s)),
-            resume: resume.clone(),
-            ordinal: config.ordinal,
-            log_record,
-            unsaved: HashMap::new(),
-            clear_cache,
-            released: 0,
-            handed: None,
-            ready_once: false,
-            running: true,
-        });
-        state.do_what_came_up();
-        slot
+        state.take_shard(shard, loaded, control, retired)
     };
+    let (Some(slot), Some(driver)) = (slot, driver) else { return };
+    let Driver { config, tools, ended } = driver;
     let mut handler = Handler { state: state.clone(), slot };
     let state = state.clone();
     drivers.spawn_local(async move {

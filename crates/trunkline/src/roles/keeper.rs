@@ -54,6 +54,7 @@ pub struct Written {
 
 enum Job {
     Commit { parts: Vec<ShardPart>, answer: mpsc::UnboundedSender<CoreInput> },
+    Forget { key: ShardKey },
     Stop,
 }
 
@@ -137,6 +138,12 @@ impl Keeper {
         self.jobs.send(Job::Commit { parts, answer }).ok();
     }
 
+    /// Drops everything the store has of a shard (but its epoch): nobody waits for any of it any more.
+    pub fn forget(&self, key: ShardKey) {
+        // A stopped keeper leaves it for the next start.
+        self.jobs.send(Job::Forget { key }).ok();
+    }
+
     /// Asks for a body; the answer comes as [`CoreInput::Loaded`]. False when too many reads wait: try again later.
     #[must_use]
     pub fn read(&self, key: ShardKey, entry: EntryId, location: Location, answer: mpsc::UnboundedSender<CoreInput>) -> bool {
@@ -186,6 +193,12 @@ fn write(store: &Store, stats: &KeeperStats, mut jobs: mpsc::UnboundedReceiver<J
                 // A core that is gone needs no answer.
                 answer.send(CoreInput::Written(Written { parts, outcome })).ok();
             }
+            Job::Forget { key } => match store.forget_shard(key) {
+                Ok(()) => {
+                    tracing::info!(bot = %key.bot, shard = %format_args!("{}/{}", key.index, key.count), "all events of the old shard count are acknowledged; it is forgotten")
+                }
+                Err(error) => tracing::warn!("what is left of an old shard count stays in the store: {error}"),
+            },
             Job::Stop => break,
         }
     }

@@ -7,20 +7,21 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use trunkline_delivery::{GroupId, GroupLimits, GroupSpec};
+use trunkline_delivery::{GroupId, GroupSpec};
+use trunkline_discord::ShardId;
 use trunkline_doors::{CoreLink, DoorOptions, Group, GroupToken as DoorToken, Groups, ServeOptions, WorkerDoor, serve};
 use trunkline_gateway::Clock;
 use trunkline_store::{Options, Store, SyncPolicy};
 
 use super::admin;
 use super::bots::{self, BotState};
-use super::core::{COMMANDS_QUEUED, CoreChannels, CoreInput, CoreReport, CoreSetup, SessionIds, run_core};
+use super::core::{COMMANDS_QUEUED, CoreChannels, CoreInput, CoreReport, CoreSetup, SessionIds, ShardStart, run_core};
 use super::keeper::{Keeper, KeeperThreads};
 use super::unconsumed;
 use crate::config::{Config, GroupToken, Sync};
@@ -67,6 +68,10 @@ pub struct Shared {
     pub bots: Arc<std::sync::Mutex<BTreeMap<usize, BotState>>>,
     /// Shards that have been ready once.
     pub ready: Arc<AtomicU64>,
+    /// Shards placed so far, over all bots.
+    pub placed: Arc<AtomicU64>,
+    /// Which core has which shard.
+    pub cores_of: Arc<std::sync::Mutex<BTreeMap<ShardId, usize>>>,
     /// Sessions seen.
     pub session_ids: SessionIds,
     /// Unix time of the start in milliseconds.
@@ -74,6 +79,24 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Hands a shard to the next core, in turn over all bots, so that many small bots spread too. False when the core has ended.
+    #[must_use]
+    pub fn place_shard(&self, start: ShardStart) -> bool {
+        let turn = self.placed.fetch_add(1, Ordering::Relaxed);
+        let core = usize::try_from(turn).unwrap_or(0) % self.cores.len();
+        if let Ok(mut cores_of) = self.cores_of.lock() {
+            cores_of.insert(start.shard, core);
+        }
+        self.cores[core].send(CoreInput::Add(Box::new(start))).is_ok()
+    }
+
+    /// The way to a shard's core.
+    #[must_use]
+    pub fn core_of(&self, shard: ShardId) -> Option<&mpsc::UnboundedSender<CoreInput>> {
+        let core = *self.cores_of.lock().ok()?.get(&shard)?;
+        self.cores.get(core)
+    }
+
     /// Asks every core how it stands; one that does not answer in time is left out.
     pub async fn reports(&self) -> Vec<CoreReport> {
         let mut waiting = Vec::new();
@@ -127,7 +150,8 @@ impl Node {
         let ready = Arc::new(AtomicU64::new(0));
         let session_ids = SessionIds::default();
         let core_count = config.cores.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let specs = specs(&config, core_count);
+        let specs = specs(&config);
+        let placed = Arc::new(AtomicU64::new(0));
         let mut links = Vec::new();
         let mut inputs = Vec::new();
         let mut cores = Vec::new();
@@ -143,6 +167,7 @@ impl Node {
                 clock,
                 hash_seed: seed(&clock, core),
                 ready: ready.clone(),
+                placed: placed.clone(),
                 session_ids: session_ids.clone(),
             };
             let channels = CoreChannels { commands, inputs: input_rx, answers: input_tx };
@@ -160,6 +185,8 @@ impl Node {
             door: door.clone(),
             bots: Arc::default(),
             ready,
+            placed,
+            cores_of: Arc::default(),
             session_ids,
         };
         let (stop, stopping) = watch::channel(false);
@@ -236,8 +263,10 @@ impl Node {
     }
 
     /// Stops so that nothing is lost: sockets closed for resuming, acknowledgements awaited, last checkpoint written.
-    pub async fn stop(self) -> Stopped {
+    pub async fn stop(mut self) -> Stopped {
         let began = tokio::time::Instant::now();
+        // No shard may come up any more: it would identify for nothing.
+        self.bots.shutdown().await;
         let mut closing = Vec::new();
         for core in self.shared.cores.iter() {
             let (done, closed) = oneshot::channel();
@@ -267,9 +296,8 @@ impl Node {
                 Err(_) => saved = Err(format!("the store did not take the last checkpoint within {} s", LAST_CHECKPOINT.as_secs())),
             }
         }
-        let Self { shared, cores, keeper_threads, store, serving, mut bots, .. } = self;
+        let Self { shared, cores, keeper_threads, store, serving, .. } = self;
         // Every task that holds the store is ended, so that it can be closed.
-        bots.shutdown().await;
         for mut task in serving {
             if tokio::time::timeout(Duration::from_secs(1), &mut task).await.is_err() {
                 task.abort();
@@ -390,9 +418,8 @@ fn token_file(path: &Path) -> std::io::Result<GroupToken> {
     Ok(GroupToken::new(&token))
 }
 
-/// The groups as each hub gets them: a group's limits are for the process, a hub's for one core.
-fn specs(config: &Config, cores: usize) -> Vec<GroupSpec> {
-    let cores = cores.max(1) as u64;
+/// The groups as each hub gets them, with the limits of the whole process; a core takes its part by its shards.
+fn specs(config: &Config) -> Vec<GroupSpec> {
     config
         .groups
         .iter()
@@ -401,11 +428,7 @@ fn specs(config: &Config, cores: usize) -> Vec<GroupSpec> {
             id: group_id(index),
             name: group.name.clone(),
             filter: group.filter.clone(),
-            limits: GroupLimits {
-                memory_bytes: group.limits.memory_bytes.div_ceil(cores),
-                disk_bytes: group.limits.disk_bytes.div_ceil(cores),
-                age_ms: group.limits.age_ms,
-            },
+            limits: group.limits,
         })
         .collect()
 }
