@@ -52,6 +52,8 @@ pub struct Heart {
     not_before: Time,
     /// The last time a full socket took something or an event was acknowledged: such a worker is not gone.
     moved_at: Time,
+    /// Since when the socket has been full.
+    full_since: Option<Time>,
 }
 
 /// How many nonces of the past are recognised though a later one has been answered already.
@@ -60,7 +62,16 @@ const RECENT: u64 = 64;
 impl Heart {
     /// A stream that has just been let in.
     pub fn new(timings: Timings, now: Time) -> Heart {
-        Heart { timings, open: VecDeque::new(), asked_at: now, next_nonce: 1, wanted_through: 0, not_before: now, moved_at: Time::ZERO }
+        Heart {
+            timings,
+            open: VecDeque::new(),
+            asked_at: now,
+            next_nonce: 1,
+            wanted_through: 0,
+            not_before: now,
+            moved_at: Time::ZERO,
+            full_since: None,
+        }
     }
 
     /// A core waits for what has been sent so far.
@@ -70,9 +81,21 @@ impl Heart {
         }
     }
 
-    /// A socket that was full has taken something, or an event was acknowledged.
+    /// An event was acknowledged.
     pub fn moved(&mut self, now: Time) {
         self.moved_at = now;
+    }
+
+    /// There is something to send, and the socket does not take it.
+    pub fn full(&mut self, now: Time) {
+        self.full_since.get_or_insert(now);
+    }
+
+    /// The socket has taken something. After it was full for a while that is the worker's doing, and such a worker is not gone.
+    pub fn took(&mut self, now: Time) {
+        if self.full_since.take().is_some_and(|since| now.since(since) >= self.timings.full_for) {
+            self.moved_at = now;
+        }
     }
 
     /// Why the worker should be asked now, if it should.
@@ -309,9 +332,27 @@ mod tests {
         send(&mut ledger, 0);
         heart.asked(Why::Oldest, &ledger, ms(1_000));
         heart.asked(Why::Again, &ledger, ms(6_000));
-        heart.moved(ms(10_500));
+        heart.full(ms(2_000));
+        heart.full(ms(10_499));
+        heart.took(ms(10_500));
         assert!(!heart.is_dead(ms(20_499)));
         assert!(heart.is_dead(ms(20_500)));
+        heart.took(ms(20_400));
+        assert!(heart.is_dead(ms(20_500)), "it was not full any more");
+    }
+
+    #[test]
+    fn a_burst_that_passes_through_to_a_silent_worker_does_not_prove_it_alive() {
+        let (mut heart, mut ledger) = start();
+        send(&mut ledger, 0);
+        heart.asked(Why::Oldest, &ledger, ms(1_000));
+        heart.asked(Why::Again, &ledger, ms(6_000));
+        for at in 10_000..10_050 {
+            heart.full(ms(at));
+            heart.took(ms(at + 1));
+        }
+        assert!(!heart.is_dead(ms(10_999)));
+        assert!(heart.is_dead(ms(11_000)));
     }
 
     #[test]

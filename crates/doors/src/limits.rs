@@ -81,6 +81,9 @@ pub struct Timings {
     pub ask_again: Duration,
     /// Two unanswered, the first this old: the worker is gone.
     pub dead_after: Duration,
+    /// How long a socket must have been full for its next move to be the worker's doing. A burst fills the short queue in
+    /// front of it for a moment, and the system takes megabytes off that for a worker that has long been gone.
+    pub full_for: Duration,
     /// After an answer that acknowledged nothing new, the next request waits this long, so that a worker that is merely
     /// slow is not flooded.
     pub patience: Duration,
@@ -100,6 +103,7 @@ impl Default for Timings {
             idle: Duration::from_secs(10),
             ask_again: Duration::from_secs(5),
             dead_after: Duration::from_secs(10),
+            full_for: Duration::from_millis(100),
             patience: Duration::from_millis(250),
             grace: Duration::from_secs(5),
             stop: Duration::from_secs(5),

@@ -241,7 +241,9 @@ impl Stream {
             self.ask_if_due(now);
             deadline.as_mut().reset(self.shared.instant(self.heart.next(&self.ledger, self.half_used())));
             let something_to_send = !self.queue.is_empty() || !self.inbox.is_empty();
-            let was_full = something_to_send && out.capacity() == 0;
+            if something_to_send && out.capacity() == 0 {
+                self.heart.full(now);
+            }
             tokio::select! {
                 biased;
                 Some(Control::Replaced { by, reply }) = control.recv() => return End::Replaced { by, reply },
@@ -267,9 +269,7 @@ impl Stream {
                     if !messages.is_empty() {
                         permit.send(Chunk::Messages(messages));
                     }
-                    if was_full {
-                        self.heart.moved(self.shared.now());
-                    }
+                    self.heart.took(self.shared.now());
                     if let Some(error) = self.refused.take() {
                         return End::Refused(error);
                     }

@@ -17,7 +17,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use trunkline_discord::Time;
+use trunkline_discord::{ShardId, Time};
 
 use crate::api::BotApi;
 use crate::budget::{Blocked, IdentifyBudget, IdentifyStatus, Moment, Next, SessionStartLimit};
@@ -29,6 +29,8 @@ pub const LEDGER_PATIENCE: Duration = Duration::from_secs(15);
 const LEDGER_RETRY: Duration = Duration::from_secs(1);
 /// How often Discord is asked whether a spent budget has come back.
 const REFRESH: Duration = Duration::from_secs(300);
+/// How often a shard asks again after its queue's task was gone.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// Messages that may wait for the task. A shard waits for room with its own question, so nothing is lost when full.
 const QUEUE_MAX: usize = 1024;
 
@@ -94,7 +96,7 @@ impl Grant {
     }
 }
 
-/// The queue's task is gone: the process is stopping.
+/// The queue's task is gone: the process is stopping, or the task has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the identify queue has stopped")]
 pub struct QueueGone;
@@ -117,6 +119,32 @@ impl IdentifyClient {
             let sent = to_task.send(Message::Ask { shard, reply }).await;
             sent.map_err(|_| QueueGone)?;
             answer.await.map_err(|_| QueueGone)
+        }
+    }
+
+    /// Asks until there is an answer. A queue whose task is gone is said once, as an error, and asked again every few
+    /// seconds: while the process stops that is cut short, and otherwise a shard must not wait in silence.
+    pub(crate) fn ask_on(&self, shard: ShardId) -> impl Future<Output = Grant> + Send + 'static {
+        let client = self.clone();
+        async move {
+            let mut told = false;
+            loop {
+                match client.ask(shard.index).await {
+                    Ok(grant) => return grant,
+                    Err(QueueGone) if !told => {
+                        told = true;
+                        tracing::error!(
+                            bot = %shard.bot,
+                            shard = %format_args!("{}/{}", shard.index, shard.count),
+                            "{QueueGone}: this shard cannot identify; it asks again every {} s. Unless the process is stopping, \
+                             look for an earlier error of the queue, and restart the process",
+                            ASK_AGAIN.as_secs()
+                        );
+                    }
+                    Err(QueueGone) => {}
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
         }
     }
 }

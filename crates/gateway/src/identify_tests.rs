@@ -184,3 +184,58 @@ async fn the_task_ends_with_its_last_handle() {
     drop(waiting);
     while status.changed().await.is_ok() {}
 }
+
+/// What is logged on this thread at error level.
+#[derive(Clone, Default)]
+struct Errors(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Errors {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Text<'a>(&'a mut String);
+        impl tracing::field::Visit for Text<'_> {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0.push_str(&format!("{field}={value:?} "));
+            }
+        }
+        let mut text = String::new();
+        event.record(&mut Text(&mut text));
+        self.0.lock().unwrap().push(text);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_whose_queue_has_failed_says_so_once_and_asks_on_until_it_is_answered() {
+    let errors = Errors::default();
+    let _guard = tracing::subscriber::set_default(errors.clone());
+    let (to_task, mut asked) = mpsc::channel(4);
+    let client = IdentifyClient { to_task };
+    let began = Instant::now();
+    let asking = tokio::spawn(client.ask_on(ShardId { bot: 42, index: 3, count: 8 }));
+    for _ in 0..10 {
+        // Dropped unanswered, as by a task that panics.
+        let Some(Message::Ask { shard: 3, .. }) = asked.recv().await else { panic!("it does not ask") };
+    }
+    assert_eq!(began.elapsed(), ASK_AGAIN * 9);
+    let Some(Message::Ask { reply, .. }) = asked.recv().await else { panic!("it does not ask") };
+    reply.send(Grant { used: None }).unwrap();
+    asking.await.unwrap();
+    let errors = errors.0.lock().unwrap();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("shard=3/8") && errors[0].contains("cannot identify"), "{errors:?}");
+}

@@ -70,6 +70,7 @@ pub struct Net {
     tls: Arc<rustls::ClientConfig>,
     limits: NetLimits,
     dial: Option<Arc<dyn Dial>>,
+    tls_only: bool,
 }
 
 impl fmt::Debug for Net {
@@ -118,6 +119,15 @@ pub enum ConnectError {
         url: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// A plain address where only TLS is allowed.
+    #[error(
+        "the gateway address ws://{at} is refused: it is not encrypted, and the bot's token would cross the network in clear; \
+         Discord's addresses begin with wss://, so check [discord] api and whatever stands between this machine and it"
+    )]
+    Plain {
+        /// `host:port`.
+        at: String,
     },
     /// The name has no address.
     #[error("the name {host} could not be looked up: {why}; check the network and its DNS")]
@@ -246,13 +256,20 @@ impl Net {
     /// # Errors
     /// [`NetError`] when the file cannot be used.
     pub fn new(ca_file: Option<&Path>, limits: NetLimits) -> Result<Self, NetError> {
-        Ok(Self { tls: Arc::new(tls_config(ca_file)?), limits, dial: None })
+        Ok(Self { tls: Arc::new(tls_config(ca_file)?), limits, dial: None, tls_only: false })
     }
 
     /// The same with streams from `dial` in place of TCP. Names are not looked up then.
     #[must_use]
     pub fn with_dial(mut self, dial: Arc<dyn Dial>) -> Self {
         self.dial = Some(dial);
+        self
+    }
+
+    /// The same without `ws://`: such an address is refused before anything is opened.
+    #[must_use]
+    pub fn tls_only(mut self) -> Self {
+        self.tls_only = true;
         self
     }
 
@@ -265,9 +282,12 @@ impl Net {
     /// Opens the websocket at `url` (`ws://` or `wss://`, with its query).
     ///
     /// # Errors
-    /// [`ConnectError`]; every one may pass with time except a bad URL.
+    /// [`ConnectError`]; every one may pass with time except a bad URL and a plain one where only TLS is allowed.
     pub async fn connect(&self, url: &str) -> Result<Socket, ConnectError> {
         let target = Target::parse(url)?;
+        if self.tls_only && !target.tls {
+            return Err(ConnectError::Plain { at: target.at() });
+        }
         let mut doing = "looking up its name";
         let seconds = self.limits.connect_timeout.as_secs();
         match timeout(self.limits.connect_timeout, self.open(&target, &mut doing)).await {

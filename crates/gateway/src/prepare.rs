@@ -70,6 +70,17 @@ pub enum PrepareError {
         /// The switches by name.
         switches: Vec<&'static str>,
     },
+    /// The gateway's address is a plain one, though the API is asked over TLS.
+    #[error(
+        "{base} gives the gateway address \"{url}\", which is not encrypted: the bot's token would cross the network in clear, so \
+         it is not used; Discord gives wss:// addresses, so check [discord] api and whatever stands between this machine and it"
+    )]
+    PlainGateway {
+        /// The API's base address.
+        base: String,
+        /// What it gave, without its query.
+        url: String,
+    },
     /// The shards make no sense.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -85,6 +96,7 @@ pub async fn prepare_bot(api: &BotApi, wish: &BotWish, dice: &mut Dice) -> Resul
     let application = keep_trying(label, dice, || api.application()).await?;
     let intents = settle_intents(wish.intents, application.flags, &me.username, application.id)?;
     let gateway = keep_trying(label, dice, || api.gateway_bot()).await?;
+    refuse_plain(api.base(), &gateway.url)?;
     let limit = gateway.session_start_limit;
     let plan = plan(wish.shards, gateway.shards, limit.max_concurrency)?;
     for warning in &plan.warnings {
@@ -101,6 +113,15 @@ pub async fn prepare_bot(api: &BotApi, wish: &BotWish, dice: &mut Dice) -> Resul
         limit.max_concurrency,
     );
     Ok(PreparedBot { bot_id: me.id, application_id: application.id, name: me.username, intents, plan, gateway_url: gateway.url, limit })
+}
+
+/// Who asks over TLS is not to be led to a gateway without it.
+fn refuse_plain(base: &str, url: &str) -> Result<(), PrepareError> {
+    let scheme = |address: &str, wanted: &str| address.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted));
+    if scheme(base, "http://") || !scheme(url, "ws://") {
+        return Ok(());
+    }
+    Err(PrepareError::PlainGateway { base: base.to_owned(), url: url.split('?').next().unwrap_or_default().to_owned() })
 }
 
 /// Written intents are held to; left out, they are what the portal's switches allow, with a warning for each that is off.
@@ -161,5 +182,19 @@ async fn keep_trying<T, F: Future<Output = Result<T, ApiError>>>(
         let jittered = backoff.mul_f64(1.0 - dice.unit() / 2.0);
         tokio::time::sleep(jittered.max(at_least)).await;
         backoff = (backoff * 2).min(BACKOFF_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_gateway_is_refused_where_the_api_is_asked_over_tls_and_taken_where_it_is_not() {
+        let error = refuse_plain("https://discord.com/api/v10", "ws://gateway.example/?token=x").unwrap_err().to_string();
+        assert!(error.contains("\"ws://gateway.example/\"") && error.contains("in clear") && !error.contains("token=x"), "{error}");
+        refuse_plain("HTTPS://discord.com/api/v10", "WS://gateway.example").unwrap_err();
+        refuse_plain("https://discord.com/api/v10", "wss://gateway.discord.gg").unwrap();
+        refuse_plain("http://127.0.0.1:4000/api/v10", "ws://127.0.0.1:4000").unwrap();
     }
 }

@@ -18,7 +18,7 @@ use trunkline_session::{Action, Input, ResumePoint, Session, StopReason, Timer};
 
 use crate::clock::Clock;
 use crate::events::{Dispatched, Ready, ShardControl, ShardEnd, ShardEvents};
-use crate::identify::{Grant, IdentifyClient, QueueGone};
+use crate::identify::{Grant, IdentifyClient};
 use crate::inflate::InflateLimits;
 use crate::net::{ConnectError, Net, Socket};
 use crate::socket::Connection;
@@ -46,13 +46,20 @@ pub struct ShardConfig {
     pub decode: trunkline_etf::Limits,
     /// The seed of its dice.
     pub seed: u64,
+    /// Whether a `ws://` address may be opened, be it the main one or the resume address that a READY or a checkpoint
+    /// gave. Otherwise it is refused, since the token would cross the network in clear, and the shard goes on with the
+    /// main address. By default only where the main address itself is `ws://`: a simulated Discord. (A main address
+    /// that came over https is never: see [`crate::prepare_bot`].)
+    pub allow_plain: bool,
 }
 
 impl ShardConfig {
     /// A shard with default bounds.
     #[must_use]
     pub fn new(shard: ShardId, session: trunkline_session::Config, seed: u64) -> Self {
-        Self { shard, session, ordinal: 0, inflate: InflateLimits::default(), decode: trunkline_etf::Limits::GATEWAY, seed }
+        let allow_plain = session.gateway_url.starts_with("ws://");
+        let (inflate, decode) = (InflateLimits::default(), trunkline_etf::Limits::GATEWAY);
+        Self { shard, session, ordinal: 0, inflate, decode, seed, allow_plain }
     }
 }
 
@@ -100,7 +107,7 @@ pub async fn run_shard<H: ShardEvents>(
 /// What a driver waits for.
 enum Happened {
     Control(Option<ShardControl>),
-    Granted(Result<Grant, QueueGone>),
+    Granted(Grant),
     Opened(Result<Socket, ConnectError>),
     Due,
     Message(Option<Result<Message, tokio_websockets::Error>>),
@@ -122,7 +129,7 @@ struct Driver<'h, H> {
     connection: Option<Connection>,
     opening: Waiting<Result<Socket, ConnectError>>,
     opening_as: (Encoding, Compression),
-    asking: Waiting<Result<Grant, QueueGone>>,
+    asking: Waiting<Grant>,
     grant: Option<Grant>,
     timers: [Option<Time>; Timer::ALL.len()],
     sleep: Pin<Box<Sleep>>,
@@ -140,10 +147,13 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
     fn new(
         config: ShardConfig,
         resume: Option<ResumePoint>,
-        tools: ShardTools,
+        mut tools: ShardTools,
         control: mpsc::Receiver<ShardControl>,
         handler: &'h mut H,
     ) -> Self {
+        if !config.allow_plain {
+            tools.net = tools.net.tls_only();
+        }
         let (encoding, compression) = (config.session.encoding, config.session.compression);
         let (session, notice) = Session::new(config.session, resume, config.ordinal);
         let telling = Telling::new(config.shard, Arc::clone(&tools.stats));
@@ -201,15 +211,13 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
     async fn take(&mut self, happened: Happened) -> bool {
         match happened {
             Happened::Control(control) => self.controlled(control),
-            Happened::Granted(Ok(grant)) => {
+            Happened::Granted(grant) => {
                 self.asking = None;
                 self.grant = Some(grant);
                 self.step(Input::IdentifyGranted, None);
                 // What was not used by now goes back to the queue.
                 self.grant = None;
             }
-            // The process is stopping: nothing will be granted any more.
-            Happened::Granted(Err(QueueGone)) => self.asking = None,
             Happened::Opened(opened) => self.opened(opened),
             Happened::Due => self.fire(),
             Happened::Message(message) => return self.read(message).await,
@@ -439,7 +447,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
                 self.opening = Some(Box::pin(async move { net.connect(&url).await }));
             }
             Action::AskToIdentify => {
-                self.asking = Some(Box::pin(self.tools.identify.ask(self.shard.index)));
+                self.asking = Some(Box::pin(self.tools.identify.ask_on(self.shard)));
             }
             Action::ForgetIdentify => {
                 self.asking = None;

@@ -11,9 +11,9 @@ use serde_json::json;
 use support::{Rig, Told};
 use tokio::time::{Instant, sleep};
 use tokio_websockets::Message;
-use trunkline_discord::{Encoding, Object, Op};
-use trunkline_gateway::{Phase, ShardControl};
-use trunkline_session::StopReason;
+use trunkline_discord::{Compression, Encoding, Intents, Object, Op};
+use trunkline_gateway::{Phase, ShardConfig, ShardControl};
+use trunkline_session::{Cause, Report, ResumePoint, StopReason};
 
 #[tokio::test(start_paused = true)]
 async fn hello_identify_ready_and_events_arrive_in_order_with_their_bytes() {
@@ -78,6 +78,50 @@ async fn a_dropped_socket_resumes_at_the_resume_address_with_the_same_query() {
         })
         .await;
     assert_eq!(end.point.unwrap().s, 5);
+}
+
+fn point(resume_url: &str) -> ResumePoint {
+    ResumePoint {
+        session_id: "stored".into(),
+        s: 50,
+        session: 3,
+        resume_url: resume_url.into(),
+        encoding: Encoding::Json,
+        compression: Compression::None,
+        shard: (0, 1),
+        intents: Intents::GUILDS,
+        bot_id: 42,
+        application_id: 43,
+        guilds: Vec::new(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_resume_address_is_not_opened_where_the_main_one_is_encrypted() {
+    let mut rig = Rig::json().await;
+    rig.config.session.gateway_url = "wss://main.test/".into();
+    rig.config = ShardConfig::new(rig.config.shard, rig.config.session, 7);
+    assert!(!rig.config.allow_plain);
+    rig.run(Some(point("ws://resume.test")), async |mut gateway, recorder, control| {
+        let caller = gateway.callers.recv().await.unwrap();
+        assert_eq!(caller.host, "main.test:443");
+        let failed = |report: &Report| matches!(report, Report::Reconnecting { cause: Cause::OpenFailed, resume: true, .. });
+        assert!(recorder.reports.borrow().iter().any(failed), "the resume address was tried, and the session is kept");
+        control.send(ShardControl::Stop).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_main_address_is_not_opened_where_plain_is_not_allowed() {
+    let mut rig = Rig::json().await;
+    rig.config.allow_plain = false;
+    rig.run(None, async |mut gateway, _, control| {
+        let dialed = tokio::time::timeout(Duration::from_secs(300), gateway.callers.recv()).await;
+        assert!(dialed.is_err(), "something was opened");
+        control.send(ShardControl::Stop).await.unwrap();
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

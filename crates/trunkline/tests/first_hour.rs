@@ -1,4 +1,5 @@
 //! The first hour: from an empty folder and a bot's token to events on the screen, and what a person looks at on the way.
+#![allow(clippy::disallowed_methods, reason = "tests of a process watch the clock")]
 
 mod harness;
 

@@ -112,9 +112,11 @@ async fn run_node(config: Config) -> ExitCode {
         }
     };
     tracing::info!("clients connect to {} (gRPC), metrics and status are on http://{}", node.clients(), node.admin());
+    let usual = node.clients().port() == 4000 && node.clients().ip().is_loopback();
+    let addr = if usual { String::new() } else { format!(" --addr {}", node.clients()) };
     for (group, path) in node.token_files() {
         tracing::info!(
-            "group {group}: its token is in {}; `trunkline worker --group {group} --store {}` finds it",
+            "group {group}: its token is in {}; `trunkline worker --group {group} --store {}{addr}` finds it",
             path.display(),
             store.display()
         );

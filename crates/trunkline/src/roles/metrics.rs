@@ -248,7 +248,12 @@ fn door(page: &mut Page, shared: &Shared) {
     page.one("door_late_identities_total", "counter", "Streams that did not identify in time.", stats.late_identities.get());
     page.one("door_refused_full_total", "counter", "Streams refused because their group has as many as it may.", stats.refused_full.get());
     page.one("door_connections", "gauge", "Open connections to the clients' port.", stats.connections_open.get());
-    page.one("door_refused_connections_total", "counter", "Connections closed because there are too many.", stats.refused_connections.get());
+    page.one(
+        "door_refused_connections_total",
+        "counter",
+        "Connections closed because there are too many.",
+        stats.refused_connections.get(),
+    );
     page.family("latency_seconds", "histogram", "From the socket's read to the worker's stream.");
     let mut sum = 0;
     for (bound, count) in stats.latency.buckets() {

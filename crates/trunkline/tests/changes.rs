@@ -1,0 +1,93 @@
+//! Changes of the configuration between two lives: what must begin anew says so, and nothing is left behind in silence.
+#![allow(clippy::disallowed_methods, reason = "a test drives; it reads the clock")]
+
+mod harness;
+
+use std::time::{Duration, Instant};
+
+use harness::{Board, GROUP, IDLE_GROUP, Worker, World};
+use trunkline_sim::Config;
+
+fn discord(shards: u32) -> Config {
+    Config { shards, max_concurrency: 4, guilds: 12, members: 5, rate: 200.0, ..Config::default() }
+}
+
+/// Runs for a while with nobody in the idle group, then stops with the traffic paused, so that all that was sent was received.
+async fn first_life(world: &mut World) -> u64 {
+    world.start("");
+    world.ready().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.sim.pause();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    world.terminate().await;
+    let sent = world.sim.sent();
+    let messages = |session: &trunkline_sim::SentSession| {
+        session.sequence().filter(|s| session.kind(*s).is_some_and(|kind| kind.name() == "MESSAGE_CREATE")).count() as u64
+    };
+    sent.iter().map(messages).sum()
+}
+
+async fn delivered(board: &Board, want: u64) -> u64 {
+    let began = Instant::now();
+    loop {
+        let got = board.lock().expect("no worker panicked").delivered();
+        if got >= want || began.elapsed() > Duration::from_secs(15) {
+            return got;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn log_says(world: &World, text: &str, times: usize) {
+    let began = Instant::now();
+    while world.log_text().matches(text).count() < times {
+        assert!(began.elapsed() < Duration::from_secs(15), "the log does not say {times} times {text:?}:\n{}", world.log_text());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_shard_count_identifies_afresh_and_still_delivers_what_the_old_shards_held() {
+    let mut world = World::new(discord(2)).await;
+    let messages = first_life(&mut world).await;
+    assert!(messages > 50, "hardly any traffic: {messages}");
+
+    world.env.push(("TRUNKLINE_BOTS_0_SHARDS", "3"));
+    world.start("");
+    world.ready().await;
+    let (idle, main) = (Board::default(), Board::default());
+    let _workers = [Worker::spawn(&world, IDLE_GROUP, "late", &idle), Worker::spawn(&world, GROUP, "late", &main)];
+    assert_eq!(delivered(&idle, messages).await, messages, "events of the old shards were left behind");
+    log_says(&world, "the shard count has changed to 3", 1).await;
+    log_says(&world, "it is forgotten", 2).await;
+    {
+        let told = main.lock().expect("no worker panicked");
+        let open: Vec<_> = told.gaps().iter().filter(|gap| gap.last_s.is_none() && gap.cause.contains("SESSION_LOST")).collect();
+        assert_eq!(open.len(), 2, "each old session's end is told: {:?}", told.gaps());
+        assert!(open.iter().all(|gap| gap.first_s.is_some_and(|first| first > 1)), "the gap begins behind what was received: {open:?}");
+    }
+    assert_eq!(world.sim.report().identifies, 2 + 3);
+
+    // A further start with the same count resumes, and says nothing of it any more.
+    world.terminate().await;
+    world.start("");
+    world.ready().await;
+    assert_eq!(world.sim.report().identifies, 2 + 3);
+    assert_eq!(world.log_text().matches("the shard count has changed").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_intents_identify_afresh_and_say_so() {
+    let mut world = World::new(discord(1)).await;
+    let messages = first_life(&mut world).await;
+    world.env.push(("TRUNKLINE_BOTS_0_INTENTS", "[\"guilds\", \"guild_messages\"]"));
+    world.start("");
+    world.ready().await;
+    let idle = Board::default();
+    let _worker = Worker::spawn(&world, IDLE_GROUP, "late", &idle);
+    assert_eq!(delivered(&idle, messages).await, messages);
+    assert_eq!(world.sim.report().identifies, 2);
+    log_says(&world, "intents", 1).await;
+    let told = idle.lock().expect("no worker panicked");
+    assert_eq!(told.gaps().len(), 1, "the stretch between the sessions is told: {:?}", told.gaps());
+}
