@@ -6,7 +6,7 @@
 //!
 //! Never here: files, and the decision when a checkpoint is taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use trunkline_discord::{Gap, GapCause, Time};
@@ -18,8 +18,11 @@ use crate::positions::PositionSet;
 use crate::stored::{Cursor, DecodeError, put_block, put_varint};
 use crate::types::{Body, Location};
 
-/// Version of the log record.
-const VERSION: u8 = 1;
+/// Version of the log record. Version 1 lacked the time of the last event, and is read as if no event had come.
+const VERSION: u8 = 2;
+
+/// A difference between two times by the wall clock that is longer than this is not believed.
+const JUMP_US: u64 = 365 * 86_400 * 1_000_000;
 
 /// One shard's part of a checkpoint.
 #[derive(Clone, Debug)]
@@ -33,12 +36,17 @@ pub struct LogCheckpoint {
     pub record: Vec<u8>,
     /// Once this checkpoint is written, entries below this position are needed by nobody.
     pub release_below: u64,
+    /// Once this checkpoint is written, nothing in these segments is needed by anybody, rising: one old entry keeps its
+    /// own segment and not all that came after it. The segment written last is never among them. Listed until
+    /// [`crate::Hub::stored`] says that they are given free, so a checkpoint that names any has to be written.
+    pub release_segments: Vec<u64>,
 }
 
 /// The record of one log's progress in every group.
 pub(crate) fn encode_record(log: &Log, slot: u32, groups: &[Group]) -> Vec<u8> {
     let mut out = vec![VERSION];
     put_varint(&mut out, log.next_position());
+    put_varint(&mut out, log.newest_unix_us);
     put_varint(&mut out, groups.len() as u64);
     for group in groups {
         put_block(&mut out, group.name.as_bytes());
@@ -64,8 +72,11 @@ struct RestoredEntry {
 /// [`crate::Hub::add_shard`].
 pub struct RestoredLog {
     next_position: u64,
+    newest_unix_us: u64,
     groups: Vec<(Arc<str>, PositionSet, PositionSet)>,
     entries: BTreeMap<u64, RestoredEntry>,
+    /// Segments that something was pushed from, needed or not.
+    segments: BTreeSet<u64>,
     now: Time,
     now_unix_us: u64,
     memory_left: u64,
@@ -80,10 +91,12 @@ impl RestoredLog {
     /// [`DecodeError`] when the record is damaged or of an unknown version; then the checkpoint is of no use.
     pub fn decode(record: &[u8], now: Time, now_unix_us: u64, memory_bytes: u64) -> Result<RestoredLog, DecodeError> {
         let mut cursor = Cursor::new(record);
-        if cursor.u8("version")? != VERSION {
+        let version = cursor.u8("version")?;
+        if !(1..=VERSION).contains(&version) {
             return Err(cursor.bad("log record of an unknown version"));
         }
         let next_position = cursor.varint("next position")?;
+        let newest_unix_us = if version == 1 { 0 } else { cursor.varint("time of the last event")? };
         let count = cursor.varint("number of groups")?;
         let mut groups = Vec::new();
         for _ in 0..count {
@@ -97,7 +110,16 @@ impl RestoredLog {
             groups.push((name, pending, sent));
         }
         cursor.end()?;
-        Ok(RestoredLog { next_position, groups, entries: BTreeMap::new(), now, now_unix_us, memory_left: memory_bytes })
+        Ok(RestoredLog {
+            next_position,
+            newest_unix_us,
+            groups,
+            entries: BTreeMap::new(),
+            segments: BTreeSet::new(),
+            now,
+            now_unix_us,
+            memory_left: memory_bytes,
+        })
     }
 
     /// Adds an entry as the store has it; false when no group needs it. Of two with one position the later counts.
@@ -106,6 +128,7 @@ impl RestoredLog {
     /// [`DecodeError`] when the entry is damaged. The caller may go on: an entry that a group needs and that never came
     /// is told to it as a gap (cause `StoreFailed`).
     pub fn push(&mut self, position: u64, location: Location, bytes: &[u8]) -> Result<bool, DecodeError> {
+        self.segments.insert(location.segment);
         if !self.groups.iter().any(|(_, pending, _)| pending.contains(position)) {
             return Ok(false);
         }
@@ -120,7 +143,7 @@ impl RestoredLog {
         if keep {
             self.memory_left = self.memory_left.saturating_sub(held);
         }
-        let age_ds = self.now_unix_us.saturating_sub(unix_us) / 100_000;
+        let age_ds = self.age_us(unix_us) / 100_000;
         let entry = RestoredEntry {
             location,
             body: keep.then_some(body),
@@ -133,6 +156,24 @@ impl RestoredLog {
         };
         self.entries.insert(position, entry);
         Ok(true)
+    }
+
+    /// The age of what was received at `unix_us`: what it had when the log's last event came, and the time since. Both are
+    /// differences of wall clock readings, and the wall clock may have been set meanwhile (a machine without a battery
+    /// starts years back): one that is negative or longer than a year counts as 0, so that such a jump makes nothing too
+    /// old. A smaller jump ahead cannot be told from having been down for so long, and is believed.
+    fn age_us(&self, unix_us: u64) -> u64 {
+        let between = |from: u64, to: u64| Some(to.saturating_sub(from)).filter(|us| *us <= JUMP_US).unwrap_or(0);
+        match self.newest_unix_us {
+            // Not known, or no event has come and what there is are gaps.
+            0 => between(unix_us, self.now_unix_us),
+            newest => between(unix_us, newest) + between(newest.max(unix_us), self.now_unix_us),
+        }
+    }
+
+    /// One moment on both clocks.
+    pub(crate) fn moment(&self) -> (Time, u64) {
+        (self.now, self.now_unix_us)
     }
 
     /// The position that the next entry will get.
@@ -151,6 +192,7 @@ impl RestoredLog {
     }
 
     pub(crate) fn fill(self, log: &mut Log, groups: &mut [Group], slot: u32) -> Vec<Missing> {
+        log.newest_unix_us = self.newest_unix_us;
         let mut wanted: Vec<(usize, PositionSet, PositionSet)> = Vec::new();
         for (name, pending, sent) in self.groups {
             if let Some(at) = groups.iter().position(|group| group.name == name) {
@@ -158,6 +200,7 @@ impl RestoredLog {
             }
         }
         let missing = wanted.iter().flat_map(|(at, pending, _)| find_missing(*at, pending, &self.entries)).collect();
+        self.segments.into_iter().for_each(|segment| log.note_segment(segment));
         for (position, mut entry) in self.entries {
             let bytes = u64::from(entry.bytes);
             let has_room = |(at, pending, _): &(usize, PositionSet, PositionSet)| {

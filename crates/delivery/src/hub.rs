@@ -16,7 +16,8 @@ use crate::limits::{enforce_bytes, gap_entry, relieve};
 use crate::log::{Entry, HEADER_BYTES, Log, ds};
 use crate::stats::{self, HubStats};
 use crate::types::{
-    Action, Body, Credit, EntryId, GROUPS_MAX, GroupId, GroupLimits, GroupSpec, HubConfig, HubError, Location, SLOTS_MAX, Slot, StreamId, WorkerId,
+    Action, Body, Credit, EntryId, GROUPS_MAX, GroupId, GroupLimits, GroupSpec, HubConfig, HubError, Location, SLOTS_MAX, Slot, StreamId,
+    WorkerId,
 };
 use crate::worker::Table;
 
@@ -27,7 +28,7 @@ pub struct Hub {
     groups: Vec<Group>,
     /// Where a stream's worker is: group and place in it.
     streams: Table<StreamId, (usize, usize)>,
-    /// One moment on both clocks, from the newest event.
+    /// One moment on both clocks, from the newest event or the last restored log.
     moment: (Time, u64),
     /// The last commit failed: bodies do not get to disk.
     store_fails: bool,
@@ -107,10 +108,16 @@ impl Hub {
             group.shares.resize_with(self.logs.len(), Share::default);
         }
         let mut log = Log::new(shard, restored.as_ref().map_or(0, RestoredLog::next_position));
+        let moment = restored.as_ref().map(RestoredLog::moment);
         let missing = match restored {
             Some(restored) => restored.fill(&mut log, &mut self.groups, slot.0),
             None => Vec::new(),
         };
+        if let Some(moment) = moment
+            && self.moment.0 <= moment.0
+        {
+            self.moment = moment;
+        }
         self.groups.iter_mut().for_each(|group| group.evicted_all = false);
         self.logs[at] = Some(log);
         let (groups, mut core) = self.split(now, out);
@@ -136,6 +143,7 @@ impl Hub {
             self.unwanted += 1;
             return;
         }
+        log.newest_unix_us = event.received_at_unix_us;
         let key = event.routing.key();
         let (s, session, received_ds) = (event.s, event.session, ds(event.received_at));
         let bytes = u32::try_from(event.bytes_held()).unwrap_or(u32::MAX).saturating_add(HEADER_BYTES);
@@ -200,7 +208,8 @@ impl Hub {
     /// for the older stream are taken until then and not after.
     ///
     /// # Errors
-    /// [`HubError::NoGroup`].
+    /// [`HubError::NoGroup`]; [`HubError::Replaced`] for a stream older than the worker's own (joins may overtake each
+    /// other on their way here): then nothing has changed.
     #[allow(clippy::too_many_arguments)] // all of it is one identify request
     pub fn join(
         &mut self,
@@ -217,6 +226,10 @@ impl Hub {
         let Some(at) = groups.iter().position(|known| known.id == group) else {
             return Err(HubError::NoGroup { group });
         };
+        let newest = groups[at].find(&worker).and_then(|place| groups[at].workers[place].as_ref()).map(|worker| worker.stream);
+        if let Some(by) = newest.filter(|newest| *newest > stream) {
+            return Err(HubError::Replaced { worker, by });
+        }
         let joiner = Joiner { id: worker, stream, extra, credit, hash_seed };
         let (place, replaced) = groups[at].join(joiner, &mut core);
         if let Some(replaced) = replaced {
@@ -323,6 +336,7 @@ impl Hub {
             new_entries,
             record: encode_record(log, slot.0, &self.groups),
             release_below: log.base(),
+            release_segments: log.list_empty_segments(),
         })
     }
 

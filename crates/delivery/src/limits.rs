@@ -79,9 +79,7 @@ impl Group {
         loop {
             let position = self.shares[slot as usize].pending.next_from(from)?;
             match log.get(position) {
-                Some(entry)
-                    if !entry.is_gap && entry.flying & self.bit == 0 && (cause != GapCause::LogBytes || entry.body.is_some()) =>
-                {
+                Some(entry) if !entry.is_gap && entry.flying & self.bit == 0 && (cause != GapCause::LogBytes || entry.body.is_some()) => {
                     return Some(position);
                 }
                 _ => from = position + 1,

@@ -5,7 +5,7 @@
 //!
 //! Invariant: an entry is in the log exactly while some bit of `wants` is set.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use trunkline_discord::{ShardId, Time};
 
@@ -73,10 +73,17 @@ pub(crate) struct Log {
     spare: Option<Chunk>,
     /// Entries whose body lies in memory and on disk.
     pub(crate) evictable: PositionSet,
+    /// When the last event was received, by the wall clock of the life that it came in; 0 before the first.
+    pub(crate) newest_unix_us: u64,
     /// Every living entry below is on disk.
     stored_below: u64,
     /// End of what the last checkpoint listed.
     listed_below: u64,
+    /// Entries in the log by the segment that they lie in, from the first location heard of until the segment is given
+    /// free.
+    segments: BTreeMap<u64, u32>,
+    /// Segments that the last checkpoint gave free.
+    listed_segments: Vec<u64>,
 }
 
 impl Log {
@@ -94,8 +101,11 @@ impl Log {
             live: 0,
             spare: None,
             evictable: PositionSet::default(),
+            newest_unix_us: 0,
             stored_below: next,
             listed_below: next,
+            segments: BTreeMap::new(),
+            listed_segments: Vec::new(),
         }
     }
 
@@ -132,6 +142,9 @@ impl Log {
         if place.is_none() {
             chunk.live += 1;
             self.live += 1;
+            if let Some(location) = &entry.location {
+                *self.segments.entry(location.segment).or_default() += 1;
+            }
         }
         *place = Some(entry);
     }
@@ -162,8 +175,11 @@ impl Log {
         };
         chunk.live -= 1;
         self.live -= 1;
-        if entry.location.is_some() {
+        if let Some(location) = entry.location {
             self.evictable.remove(position);
+            if let Some(entries) = self.segments.get_mut(&location.segment) {
+                *entries -= 1;
+            }
         }
         // The last chunk stays while it is being filled.
         if chunk.live == 0 && (self.first_chunk + index as u64 + 1) * CHUNK as u64 <= self.next {
@@ -204,15 +220,38 @@ impl Log {
         listed
     }
 
-    /// What was listed last lies on disk now.
+    /// A segment that is on disk, perhaps with nothing in it that anybody wants.
+    pub(crate) fn note_segment(&mut self, segment: u64) {
+        self.segments.entry(segment).or_default();
+    }
+
+    /// Segments in which nobody wants anything any more. The highest is not among them: the store may append to it. The
+    /// same ones come again until [`Log::confirm`].
+    pub(crate) fn list_empty_segments(&mut self) -> Vec<u64> {
+        let Some((&last, _)) = self.segments.last_key_value() else { return Vec::new() };
+        let empty = self.segments.range(..last).filter(|(_, entries)| **entries == 0);
+        self.listed_segments = empty.map(|(segment, _)| *segment).collect();
+        self.listed_segments.clone()
+    }
+
+    /// What was listed last lies on disk now, and the segments given free are gone.
     pub(crate) fn confirm(&mut self, locations: &[(u64, Location)]) {
+        for segment in std::mem::take(&mut self.listed_segments) {
+            self.segments.remove(&segment);
+        }
         for (position, location) in locations {
-            if let Some(entry) = self.get_mut(*position) {
-                let fresh = entry.location.replace(*location).is_none();
-                let evictable = fresh && entry.body.is_some() && !entry.is_gap;
-                if evictable {
-                    self.evictable.insert(*position);
-                }
+            let Some(entry) = self.get_mut(*position) else {
+                self.note_segment(location.segment);
+                continue;
+            };
+            let before = entry.location.replace(*location);
+            let evictable = before.is_none() && entry.body.is_some() && !entry.is_gap;
+            if evictable {
+                self.evictable.insert(*position);
+            }
+            *self.segments.entry(location.segment).or_default() += 1;
+            if let Some(entries) = before.and_then(|before| self.segments.get_mut(&before.segment)) {
+                *entries -= 1;
             }
         }
         self.stored_below = self.listed_below;

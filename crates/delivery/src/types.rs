@@ -15,7 +15,8 @@ pub struct Slot(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub u32);
 
-/// One connection of one worker. Never used twice in the life of a process.
+/// One connection of one worker. Never used twice in the life of a process, and rising: of two streams of one worker the
+/// higher is the newer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
 
@@ -183,7 +184,7 @@ pub enum Action {
     Quiet,
 }
 
-/// Why a group could not be declared or a shard not added.
+/// Why a group could not be declared, a shard not added or a stream not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HubError {
     /// All places are taken: a hub has room for [`GROUPS_MAX`] groups.
@@ -218,6 +219,13 @@ pub enum HubError {
         /// Which id.
         group: GroupId,
     },
+    /// A newer stream of the same worker is here already: this one's join was overtaken.
+    Replaced {
+        /// Whose.
+        worker: WorkerId,
+        /// The newer stream.
+        by: StreamId,
+    },
 }
 
 /// Groups a hub has room for: which groups want an entry is one 64-bit mask.
@@ -243,6 +251,9 @@ impl fmt::Display for HubError {
             }
             HubError::NoShard { slot } => write!(f, "no shard at slot {}; add it first", slot.0),
             HubError::NoGroup { group } => write!(f, "no group with id {}; declare it first", group.0),
+            HubError::Replaced { worker, by } => {
+                write!(f, "a newer stream ({}) of worker {worker:?} is here already; each running worker needs an id of its own", by.0)
+            }
         }
     }
 }

@@ -330,6 +330,28 @@ fn a_stop_with_nothing_in_flight_is_quiet_at_once() {
 }
 
 #[test]
+fn a_late_join_of_a_replaced_stream_is_refused_and_changes_nothing() {
+    let mut world = world();
+    let old = world.next_stream;
+    world.next_stream += 1;
+    let new = world.join(0, "a", PLENTY);
+    world.offer(0, 1, 10);
+    let late = world.act(|hub, now, out| hub.join(GroupId(0), "a".into(), StreamId(old), None, PLENTY, now, out));
+    assert_eq!(late, Err(HubError::Replaced { worker: "a".into(), by: StreamId(new) }));
+    world.act(|hub, now, out| hub.broke(StreamId(old), now, out));
+    world.act(|hub, now, out| hub.leave(StreamId(old), now, out));
+    world.offer(0, 1, 10);
+    assert_eq!(sequences(&world, new), [1, 2]);
+    // A stream that broke is waited for, but not in the shape of an older one.
+    world.broke(new);
+    let late = world.act(|hub, now, out| hub.join(GroupId(0), "a".into(), StreamId(old), None, PLENTY, now, out));
+    assert!(late.unwrap_err().to_string().contains("newer stream"));
+    let again = world.join(0, "a", PLENTY);
+    assert_eq!(sequences(&world, again), [1, 2]);
+    world.run_until_quiet();
+}
+
+#[test]
 fn a_group_beyond_the_limit_or_declared_twice_is_refused_with_its_name() {
     let mut world = World::new(0, (0..64).map(group).collect());
     let error = world.hub.declare(group(64)).unwrap_err();

@@ -29,40 +29,51 @@ fn too_deep(at: usize, depth_max: u32) -> Error {
     Error::new(at, ErrorKind::TooDeep { depth_max })
 }
 
+/// Levels for which a small stack is enough: clearing the whole one costs more than walking over what events mostly hold.
+const SHALLOW: usize = 16;
+
 #[inline(never)]
 fn check_inside(bytes: &[u8], at: usize, head: term::Head, depth: u32, depth_max: u32) -> Result<usize, Error> {
     let levels = depth_max.min(DEPTH_MAX).saturating_sub(depth) as usize;
     if levels == 0 {
         return Err(too_deep(at, depth_max));
     }
+    match check_levels::<SHALLOW>(bytes, head, levels, depth_max) {
+        Some(checked) => checked,
+        // Deeper than that: once more from the start, with room for all that may be.
+        None => check_levels::<{ DEPTH_MAX as usize }>(bytes, head, levels, depth_max).unwrap_or_else(|| Err(too_deep(at, depth_max))),
+    }
+}
+
+/// `None`: the terms lie deeper than `STACK` levels, and deeper is allowed.
+#[inline(always)]
+fn check_levels<const STACK: usize>(bytes: &[u8], head: term::Head, levels: usize, depth_max: u32) -> Option<Result<usize, Error>> {
     // left[i]: terms still to come at level i, the current level's apart.
-    let mut left = [0usize; DEPTH_MAX as usize];
+    let mut left = [0usize; STACK];
     let mut level = 0usize;
     let mut here = head.children;
     let mut at = head.end;
     loop {
         while here == 0 {
             if level == 0 {
-                return Ok(at);
+                return Some(Ok(at));
             }
             level -= 1;
             here = left.get(level).copied().unwrap_or(0);
         }
         here -= 1;
         let Some(head) = term::head(bytes, at) else {
-            return Err(term::explain(bytes, at));
+            return Some(Err(term::explain(bytes, at)));
         };
         if head.children != 0 {
             if level + 1 >= levels {
-                return Err(too_deep(at, depth_max));
+                return Some(Err(too_deep(at, depth_max)));
             }
-            if let Some(slot) = left.get_mut(level) {
-                *slot = here;
-            }
+            *left.get_mut(level)? = here;
             level += 1;
             here = head.children;
         } else if level + 1 >= levels && opens(bytes, at) {
-            return Err(too_deep(at, depth_max));
+            return Some(Err(too_deep(at, depth_max)));
         }
         at = head.end;
     }

@@ -32,9 +32,11 @@ fn a_hundred_thousand_brackets_are_too_deep_and_do_not_touch_the_stack() {
 
 #[test]
 fn depth_is_counted_to_the_level() {
-    for (depth_max, deepest) in [(0u32, 0usize), (1, 1), (64, 64), (65, 65), (255, 255), (256, 256), (1000, 256)] {
+    for (depth_max, deepest) in
+        [(0u32, 0usize), (1, 1), (15, 15), (16, 16), (17, 17), (18, 18), (64, 64), (65, 65), (255, 255), (256, 256), (1000, 256)]
+    {
         let limits = Limits { depth_max, ..Limits::GATEWAY };
-        for depth in [deepest, deepest + 1] {
+        for depth in [15, 16, 17, 18, deepest, deepest + 1] {
             let json = ["[".repeat(depth), if depth == 0 { "1".to_owned() } else { "]".repeat(depth) }].concat();
             assert_eq!(Value::parse(Encoding::Json, json.as_bytes(), &limits).is_ok(), depth <= deepest, "JSON {depth_max} {depth}");
             let objects = ["{\"a\":".repeat(depth), "1".to_owned(), "}".repeat(depth)].concat();

@@ -217,10 +217,18 @@ impl Task {
             Some(ledger) => blocking(move || ledger.load()).await,
             None => Ok(None),
         };
-        let record = loaded.unwrap_or_else(|why| {
-            tracing::warn!(bot = %config.bot, "the identify ledger cannot be read: {why}; the first identify waits 5 s");
-            None
-        });
+        let record = match loaded {
+            Ok(None) => {
+                // Or the first start would look like one that hangs.
+                tracing::info!(bot = %config.bot, "no record of earlier identifies: the first one waits 5 s, in case there was one just now");
+                None
+            }
+            Ok(record) => record,
+            Err(why) => {
+                tracing::warn!(bot = %config.bot, "the identify ledger cannot be read: {why}; the first identify waits 5 s");
+                None
+            }
+        };
         let now = moment(&config.clock);
         let mut budget = IdentifyBudget::new(record.as_deref(), config.count, &config.shards, now);
         budget.limit(config.limit, now);

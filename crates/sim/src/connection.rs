@@ -30,6 +30,9 @@ const PAYLOAD_MAX: usize = 4096;
 /// Payloads a client may send in [`SENDS_WINDOW`], heartbeats included.
 const SENDS_MAX: usize = 120;
 const SENDS_WINDOW: Duration = Duration::from_secs(60);
+/// So many presence updates in this time (a limit of Discord's that its documentation does not state).
+const PRESENCES_MAX: usize = 5;
+const PRESENCES_WINDOW: Duration = Duration::from_secs(20);
 
 struct Reader {
     hub: Arc<Hub>,
@@ -40,6 +43,8 @@ struct Reader {
     session: Option<u64>,
     who: Option<(usize, u32)>,
     sends: VecDeque<Instant>,
+    /// The latest presence updates.
+    presences: VecDeque<Instant>,
     compress_payloads: Arc<AtomicBool>,
     /// A granted session whose READY is held back until then.
     slow_ready: Option<(Instant, u64)>,
@@ -89,6 +94,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: WebSocketStream<Io>, query: Res
             session: None,
             who: None,
             sends: VecDeque::new(),
+            presences: VecDeque::new(),
             compress_payloads,
             slow_ready: None,
         };
@@ -189,6 +195,23 @@ impl Reader {
         self.hub.blame(&mut self.hub.lock(), kind, bot, shard, text);
     }
 
+    fn note(&self, kind: &'static str, text: String) {
+        let (bot, shard) = (self.who.map(|(bot, _)| bot), self.who.map(|(_, shard)| shard));
+        self.hub.note(&mut self.hub.lock(), kind, bot, shard, text);
+    }
+
+    /// More presence updates than Discord spreads are dropped by it without a word.
+    fn count_presence(&mut self, now: Instant) {
+        while self.presences.front().is_some_and(|at| now - *at >= PRESENCES_WINDOW) {
+            self.presences.pop_front();
+        }
+        if self.presences.len() >= PRESENCES_MAX {
+            self.note("presence_too_often", format!("more than {PRESENCES_MAX} presence updates in {} s", PRESENCES_WINDOW.as_secs()));
+        } else {
+            self.presences.push_back(now);
+        }
+    }
+
     fn end_session(&mut self, because: &'static str) {
         if let Some(ordinal) = self.session {
             self.hub.end_session(&mut self.hub.lock(), ordinal, because);
@@ -260,6 +283,9 @@ impl Reader {
                     self.blame("not_authenticated", format!("op {op} before identify"));
                     return Err(Some((4003, "Not authenticated.")));
                 };
+                if op == 3 {
+                    self.count_presence(now);
+                }
                 requests::answer(&self.hub, ordinal, op, d).map_err(|text| {
                     self.blame("bad_payload", format!("op {op}: {text}"));
                     Some((4001, "Unknown opcode or invalid payload for it."))
@@ -312,7 +338,8 @@ impl Reader {
         };
         if d.get("compress").and_then(Value::as_bool) == Some(true) {
             if self.query.encoding == Encoding::Etf || self.query.transport != Transport::Plain {
-                self.blame("payload_compression_misused", "compress: true with ETF or transport compression".into());
+                // discord.py always asks for it, and Discord sends uncompressed payloads all the same.
+                self.note("payload_compression_misused", "compress: true with ETF or transport compression".into());
             } else {
                 self.compress_payloads.store(true, Ordering::Relaxed);
             }

@@ -197,9 +197,21 @@ impl Hub {
         state.report.client_faults_total += 1;
         tracing::debug!(kind, ?shard, text, "client fault");
         if state.report.client_faults.len() < LISTED_MAX {
-            let bot = bot.and_then(|bot| self.world.bots.get(bot)).map(|bot| bot.id);
-            state.report.client_faults.push(ClientFault { kind, at_ms: self.since_start_ms(), bot, shard, text });
+            state.report.client_faults.push(self.remark(kind, bot, shard, text));
         }
+    }
+
+    /// Notes something that the client did and that is no fault.
+    pub(crate) fn note(&self, state: &mut State, kind: &'static str, bot: Option<usize>, shard: Option<u32>, text: String) {
+        tracing::debug!(kind, ?shard, text, "note on the client");
+        if state.report.notes.len() < LISTED_MAX {
+            state.report.notes.push(self.remark(kind, bot, shard, text));
+        }
+    }
+
+    fn remark(&self, kind: &'static str, bot: Option<usize>, shard: Option<u32>, text: String) -> ClientFault {
+        let bot = bot.and_then(|bot| self.world.bots.get(bot)).map(|bot| bot.id);
+        ClientFault { kind, at_ms: self.since_start_ms(), bot, shard, text }
     }
 
     /// The bot with this token, with or without `Bot `.

@@ -10,7 +10,7 @@ use crate::out::Encoding;
 /// Entries that lists of the report hold at most; what is beyond is counted only.
 pub(crate) const LISTED_MAX: usize = 10_000;
 
-/// Something the client did that Discord's documentation forbids.
+/// Something the client did that Discord's documentation forbids; in [`Report::notes`], that is merely worth a look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClientFault {
     /// Short name, for example `identify_too_fast`.
@@ -131,6 +131,9 @@ pub struct Report {
     pub client_faults_total: u64,
     /// What the client did wrong (the first 10 000).
     pub client_faults: Vec<ClientFault>,
+    /// What the client did that is odd or unwise, that Discord lets pass, and that libraries in wide use do (the first
+    /// 10 000): no fault of it.
+    pub notes: Vec<ClientFault>,
 }
 
 /// What one session was sent, for comparison with what arrived.

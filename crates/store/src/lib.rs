@@ -142,12 +142,24 @@ pub struct ShardCommit {
     pub entries: Vec<(u64, Bytes)>,
     /// Nobody needs entries below this position any more. Whole segments are deleted, and loading starts here.
     pub release_below: u64,
+    /// Segments in which nobody needs anything any more, wherever their positions lie. They are deleted, but for one that
+    /// this commit appends to and the one that the next will; numbers that the shard does not have are ignored.
+    pub release_segments: Vec<u64>,
 }
 
 impl ShardCommit {
     /// A commit of the record alone.
     pub fn new(shard: ShardKey, epoch: u64, record: Bytes) -> ShardCommit {
-        ShardCommit { shard, epoch, record, cache: Vec::new(), clear_cache: false, entries: Vec::new(), release_below: 0 }
+        ShardCommit {
+            shard,
+            epoch,
+            record,
+            cache: Vec::new(),
+            clear_cache: false,
+            entries: Vec::new(),
+            release_below: 0,
+            release_segments: Vec::new(),
+        }
     }
 }
 
@@ -160,10 +172,23 @@ pub struct LoadedShard {
     pub epoch: u64,
     /// Event bodies at or above `floor`, in the order of their positions.
     pub entries: Vec<(u64, Location, Bytes)>,
-    /// How many committed entries at or above `floor` could not be read: their bytes are gone or fail their checksum.
-    /// (A segment that the floor cuts through counts all that it lacks.) Which ones they are follows from the
-    /// positions that the record names and `entries` lacks.
+    /// How many entries of the shard's segments could not be read: their bytes are gone or fail their checksum. What lay
+    /// in released segments is not among them. (A segment that the floor cuts through counts all that it lacks.) Which
+    /// ones somebody needed follows from the positions that the record names and `entries` lacks.
     pub missing: u64,
+    /// The highest `release_below` committed.
+    pub floor: u64,
+    /// The highest position ever committed; 0 before the first.
+    pub last_position: u64,
+}
+
+/// A shard's last commit without its entries and cache objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedRecord {
+    /// The record as it was committed.
+    pub record: Bytes,
+    /// The highest epoch that the store has given out or seen for the shard.
+    pub epoch: u64,
     /// The highest `release_below` committed.
     pub floor: u64,
     /// The highest position ever committed; 0 before the first.

@@ -164,9 +164,14 @@ impl Segments {
         }
     }
 
-    /// Segments of which nothing at or above `floor` is left.
-    pub(crate) fn below(&self, floor: u64) -> Vec<u64> {
-        self.index.iter().filter(|(_, segment)| segment.last < floor).map(|(number, _)| *number).collect()
+    /// Segments that a commit lets go: those below its floor, and those that it names and that nothing is appended to
+    /// now or later.
+    pub(crate) fn unneeded(&self, floor: u64, named: &[u64], appended: &Appended) -> Vec<u64> {
+        let is_tail = |number: u64| self.tail.as_ref().is_some_and(|(tail, _)| *tail == number);
+        let goes = |number: u64, segment: &Segment| {
+            !appended.index.contains_key(&number) && (segment.last < floor || named.contains(&number) && !is_tail(number))
+        };
+        self.index.iter().filter(|(number, segment)| goes(**number, segment)).map(|(number, _)| *number).collect()
     }
 
     /// Takes segments out of the index, after the rows have forgotten them.
@@ -214,29 +219,50 @@ impl Segments {
     /// Every readable committed entry at or above `floor`, in file order. Returns how many were committed and could not be read.
     pub(crate) fn read_all(&self, floor: u64, f: &mut dyn FnMut(u64, Location, &[u8])) -> Result<u64, StoreError> {
         let mut missing = 0;
-        for (number, segment) in self.index.iter().filter(|(_, segment)| segment.last >= floor) {
-            let path = self.path(*number);
-            let bytes = match read_up_to(&path, segment.end) {
-                Ok(bytes) => bytes,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-                Err(source) => return Err(StoreError::from_io(&path, "reading", source)),
-            };
-            let (mut at, mut found) = (0, 0);
-            while let Some(next) = frame::find(&bytes, at) {
-                let Some(frame) = frame::read(&bytes[next..]) else { break };
-                found += 1;
-                if frame.number >= floor {
-                    let len = u32::try_from(frame.payload.len()).unwrap_or(u32::MAX);
-                    f(frame.number, Location { segment: *number, offset: next as u64, len }, frame.payload);
-                }
-                at = next + frame.bytes();
-            }
-            if found < segment.count {
-                tracing::warn!(path = %path.display(), missing = segment.count - found, "event bodies on disk are damaged");
-                missing += segment.count - found;
-            }
+        for (number, segment) in self.from(floor) {
+            missing += self.warn(number, self.read(number, segment, floor, f)?);
         }
         Ok(missing)
+    }
+
+    /// Segments that may hold something at or above `floor`.
+    pub(crate) fn from(&self, floor: u64) -> impl Iterator<Item = (u64, Segment)> {
+        self.index.iter().filter(move |(_, segment)| segment.last >= floor).map(|(number, segment)| (*number, *segment))
+    }
+
+    /// Every readable committed entry of one segment at or above `floor`. Returns how many of the segment could not be read.
+    pub(crate) fn read(
+        &self,
+        number: u64,
+        segment: Segment,
+        floor: u64,
+        f: &mut dyn FnMut(u64, Location, &[u8]),
+    ) -> Result<u64, StoreError> {
+        let path = self.path(number);
+        let bytes = match read_up_to(&path, segment.end) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(source) => return Err(StoreError::from_io(&path, "reading", source)),
+        };
+        let (mut at, mut found) = (0, 0);
+        while let Some(next) = frame::find(&bytes, at) {
+            let Some(frame) = frame::read(&bytes[next..]) else { break };
+            found += 1;
+            if frame.number >= floor {
+                let len = u32::try_from(frame.payload.len()).unwrap_or(u32::MAX);
+                f(frame.number, Location { segment: number, offset: next as u64, len }, frame.payload);
+            }
+            at = next + frame.bytes();
+        }
+        Ok(segment.count.saturating_sub(found))
+    }
+
+    /// Says that a segment lacks entries, and how many.
+    pub(crate) fn warn(&self, number: u64, missing: u64) -> u64 {
+        if missing > 0 {
+            tracing::warn!(path = %self.path(number).display(), missing, "event bodies on disk are damaged");
+        }
+        missing
     }
 
     pub(crate) fn bytes(&self) -> u64 {

@@ -18,7 +18,10 @@ use crate::error::{OpenError, StoreError};
 use crate::kv::Kv;
 use crate::lock::{self, Lock};
 use crate::segments::{self, Appended, Segment, Segments};
-use crate::{Commit, Committed, FORMAT_VERSION, LoadedShard, Location, Options, Recovery, ShardCommit, ShardKey, SyncPolicy, Usage, frame};
+use crate::{
+    Commit, Committed, FORMAT_VERSION, LoadedRecord, LoadedShard, Location, Options, Recovery, ShardCommit, ShardKey, SyncPolicy, Usage,
+    frame,
+};
 
 /// Longest event body, in bytes.
 const ENTRY_BYTES_MAX: usize = frame::PAYLOAD_BYTES_MAX / 4;
@@ -154,13 +157,35 @@ impl Store {
         }))
     }
 
-    /// Hands every readable entry of a shard at or above its floor to `f`, in the order of the files, without
-    /// holding more than one segment in memory. Answers how many committed entries could not be read.
-    pub fn scan_entries(&self, key: ShardKey, f: &mut dyn FnMut(u64, Location, &[u8])) -> Result<u64, StoreError> {
+    /// A shard's last commit without its entries; `None` if it has none. With [`Store::scan_entries`] it is what
+    /// [`Store::load_shard`] gives, in little memory, as long as nothing is committed for the shard in between.
+    pub fn load_record(&self, key: ShardKey) -> Result<Option<LoadedRecord>, StoreError> {
         let mut inner = self.lock();
-        let shard = inner.shard(&self.path, key)?;
-        shard.segments.tidy();
-        shard.segments.read_all(shard.floor, f)
+        let Some((record, epoch)) = inner.record(&self.path, key)? else { return Ok(None) };
+        let Some(shard) = inner.shards.get(&key) else { return Ok(None) };
+        Ok(Some(LoadedRecord { record, epoch, floor: shard.floor, last_position: shard.last_position }))
+    }
+
+    /// Hands every readable entry of a shard at or above its floor to `f`, in the order of the files, without
+    /// holding more than one segment in memory. Answers how many entries could not be read.
+    ///
+    /// What is read is the shard as it was when this was called; commits and other loads may go on meanwhile.
+    pub fn scan_entries(&self, key: ShardKey, f: &mut dyn FnMut(u64, Location, &[u8])) -> Result<u64, StoreError> {
+        let (snapshot, floor) = {
+            let mut inner = self.lock();
+            let shard = inner.shard(&self.path, key)?;
+            shard.segments.tidy();
+            (Segments::new(&self.path, key, shard.segments.index.clone(), 0), shard.floor)
+        };
+        let mut missing = 0;
+        for (number, segment) in snapshot.from(floor) {
+            let lacks = snapshot.read(number, segment, floor, f)?;
+            // A commit may have released it meanwhile, and its file be gone: then nobody needs what it held.
+            if lacks > 0 && self.lock().shards.get(&key).is_some_and(|shard| shard.segments.index.contains_key(&number)) {
+                missing += snapshot.warn(number, lacks);
+            }
+        }
+        Ok(missing)
     }
 
     /// Hands every stored cache object of a shard to `f` as key and value, in the order of the keys.
@@ -340,10 +365,8 @@ impl Inner {
             for (number, segment) in &appended.index {
                 batch.put(&segment_row(key, *number), &segment.encode());
             }
-            for number in shard.segments.below(head.floor) {
-                if !appended.index.contains_key(&number) {
-                    batch.delete(&segment_row(key, number));
-                }
+            for number in shard.segments.unneeded(head.floor, &part.release_segments, &appended) {
+                batch.delete(&segment_row(key, number));
             }
             if part.clear_cache {
                 batch.clear(&row(b'c', key));
@@ -402,13 +425,11 @@ impl Shard {
     /// The commit has happened.
     fn take(&mut self, part: &ShardCommit, appended: Appended) -> Vec<(u64, Location)> {
         self.epoch = self.epoch.max(part.epoch);
-        let fresh: Vec<u64> = appended.index.keys().copied().collect();
         self.floor = self.floor.max(part.release_below);
         if let Some((position, _)) = part.entries.last() {
             self.last_position = self.last_position.max(*position);
         }
-        let mut gone = self.segments.below(self.floor);
-        gone.retain(|number| !fresh.contains(number));
+        let gone = self.segments.unneeded(self.floor, &part.release_segments, &appended);
         let locations = self.segments.commit(appended);
         self.segments.release(&gone);
         locations

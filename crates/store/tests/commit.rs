@@ -124,6 +124,113 @@ fn released_entries_go_by_whole_segments_and_their_places_are_not_used_again() {
     assert_eq!(store.load_shard(SHARD).unwrap().unwrap().last_position, 101);
 }
 
+/// Segments of 25 bodies or so, the last one still being filled.
+fn several_segments(store: &Store) -> Vec<(u64, Location)> {
+    let located: Vec<_> = (0..10).flat_map(|round| commit(store, part(SHARD, "", round * 10 + 1..=round * 10 + 10))).collect();
+    assert!(located[99].1.segment >= 3);
+    located
+}
+
+fn of_segment(located: &[(u64, Location)], segment: u64) -> impl Iterator<Item = u64> {
+    located.iter().filter(move |(_, at)| at.segment == segment).map(|(position, _)| *position)
+}
+
+#[test]
+fn a_named_segment_goes_though_an_older_one_stays_and_its_entries_are_not_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let located = several_segments(&store);
+    let before = store.usage();
+    commit(&store, ShardCommit { release_segments: vec![1, 2, 77], ..part(SHARD, "", []) });
+    assert_eq!(store.usage().segments, before.segments - 2);
+    assert!(store.usage().segment_bytes < before.segment_bytes);
+    let left: Vec<u64> = (1..=100).filter(|position| ![1, 2].contains(&located[*position as usize - 1].1.segment)).collect();
+    for _ in 0..2 {
+        assert_eq!(positions(&store, SHARD), left);
+        let loaded = store.load_shard(SHARD).unwrap().unwrap();
+        assert_eq!((loaded.missing, loaded.floor), (0, 0));
+        let mut scanned = Vec::new();
+        assert_eq!(store.scan_entries(SHARD, &mut |position, _, _| scanned.push(position)).unwrap(), 0);
+        assert_eq!(scanned, left);
+        store.sync().unwrap();
+    }
+    assert!(!segment_files(dir.path()).contains(&1));
+    drop(store);
+    assert_eq!(positions(&open(dir.path()), SHARD), left);
+}
+
+fn segment_files(store: &Path) -> Vec<u64> {
+    let files = std::fs::read_dir(store.join("segments/42-0-2")).unwrap();
+    let number = |name: String| u64::from_str_radix(name.strip_suffix(".seg").unwrap(), 16).unwrap();
+    files.map(|file| number(file.unwrap().file_name().into_string().unwrap())).collect()
+}
+
+#[test]
+fn the_segment_that_is_being_filled_stays_though_it_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let tail = several_segments(&store)[99].1.segment;
+    commit(&store, ShardCommit { release_segments: vec![tail], ..part(SHARD, "", [101]) });
+    commit(&store, ShardCommit { release_segments: vec![tail], ..part(SHARD, "", []) });
+    assert_eq!(positions(&store, SHARD), Vec::from_iter(1..=101));
+    drop(store);
+    // A new process appends to a file of its own.
+    let store = open(dir.path());
+    commit(&store, ShardCommit { release_segments: vec![tail], ..part(SHARD, "", []) });
+    assert!(positions(&store, SHARD).len() < 101);
+}
+
+#[test]
+fn a_kill_before_a_released_segments_file_is_deleted_leaves_a_file_that_is_ignored_and_tidied() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let located = several_segments(&store);
+    commit(&store, ShardCommit { release_segments: vec![1], ..part(SHARD, "", []) });
+    assert!(segment_files(dir.path()).contains(&1), "until a sync, a power loss could bring back what names it");
+    let killed = tempfile::tempdir().unwrap();
+    let copied = std::process::Command::new("cp").arg("-r").arg(dir.path().join(".")).arg(killed.path()).status().unwrap();
+    assert!(copied.success());
+    let store = open(killed.path());
+    let gone: Vec<u64> = of_segment(&located, 1).collect();
+    assert!(!gone.is_empty() && positions(&store, SHARD).iter().all(|position| !gone.contains(position)));
+    assert_eq!(store.load_shard(SHARD).unwrap().unwrap().missing, 0);
+    assert!(!segment_files(killed.path()).contains(&1));
+}
+
+#[test]
+fn a_failed_commit_lets_no_segment_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    several_segments(&store);
+    assert_eq!(store.next_epoch(SHARD).unwrap(), 2);
+    let old = ShardCommit { release_segments: vec![0, 1], ..part(SHARD, "", []) };
+    assert!(store.commit(Commit { shards: vec![old] }).is_err());
+    store.sync().unwrap();
+    assert_eq!(positions(&store, SHARD), Vec::from_iter(1..=100));
+}
+
+#[test]
+fn a_scan_lets_commits_through_and_does_not_miss_what_they_release() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let located = several_segments(&store);
+    assert_eq!(store.load_record(OTHER).unwrap(), None);
+    let record = store.load_record(SHARD).unwrap().unwrap();
+    assert_eq!((record.record.as_ref(), record.epoch, record.floor, record.last_position), (b"".as_slice(), 1, 0, 100));
+    let mut scanned = Vec::new();
+    let missing = store.scan_entries(SHARD, &mut |position, at, bytes| {
+        assert_eq!(bytes, body(position));
+        if scanned.is_empty() {
+            commit(&store, ShardCommit { release_segments: vec![0, 1], ..part(SHARD, "", [101]) });
+            store.sync().unwrap();
+        }
+        scanned.push((position, at));
+    });
+    assert_eq!(missing.unwrap(), 0);
+    let still_there = located.into_iter().filter(|(_, at)| at.segment != 1);
+    assert_eq!(scanned, still_there.collect::<Vec<_>>());
+}
+
 #[test]
 fn ledger_and_meta_rows_come_back() {
     let dir = tempfile::tempdir().unwrap();

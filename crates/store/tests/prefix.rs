@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
-use trunkline_store::{Commit, Options, ShardCommit, ShardKey, Store, SyncPolicy};
+use trunkline_store::{Commit, Committed, Options, ShardCommit, ShardKey, Store, SyncPolicy};
 
 const SHARDS: [ShardKey; 2] = [ShardKey { bot: 1, index: 0, count: 2 }, ShardKey { bot: 1, index: 1, count: 2 }];
 
@@ -33,9 +33,19 @@ fn options(dice: &mut Dice) -> Options {
     Options { sync: SyncPolicy::Never, segment_bytes: 200 + dice.below(2000), journal_bytes: 500 + dice.below(8000), ..Options::default() }
 }
 
-fn random_commit(dice: &mut Dice, models: &mut [Model; 2], next: &mut u64) -> Commit {
+/// Where every entry lies, by shard and position.
+type Places = [BTreeMap<u64, u64>; 2];
+
+fn note(places: &mut Places, committed: Committed) {
+    for (shard, located) in committed {
+        let at = SHARDS.iter().position(|known| *known == shard).unwrap();
+        places[at].extend(located.into_iter().map(|(position, location)| (position, location.segment)));
+    }
+}
+
+fn random_commit(dice: &mut Dice, models: &mut [Model; 2], next: &mut u64, places: &Places) -> Commit {
     let mut shards = Vec::new();
-    for (shard, model) in SHARDS.into_iter().zip(models) {
+    for ((shard, model), places) in SHARDS.into_iter().zip(models).zip(places) {
         if dice.below(3) == 0 {
             continue;
         }
@@ -49,7 +59,10 @@ fn random_commit(dice: &mut Dice, models: &mut [Model; 2], next: &mut u64) -> Co
             let value = (dice.below(4) > 0).then(|| Bytes::from(vec![dice.below(256) as u8; dice.below(100) as usize]));
             part.cache.push((vec![dice.below(10) as u8], value));
         }
-        part.release_below = dice.below(*next + 1);
+        part.release_below = dice.below(*next / 2 + 1);
+        // Any but the last one, which may be appended to.
+        let last = places.values().max().copied().unwrap_or(0);
+        part.release_segments = (0..last).filter(|_| dice.below(6) == 0).collect();
 
         model.record = part.record.to_vec();
         model.entries.extend(part.entries.iter().map(|(position, body)| (*position, body.to_vec())));
@@ -63,7 +76,8 @@ fn random_commit(dice: &mut Dice, models: &mut [Model; 2], next: &mut u64) -> Co
             }
         }
         model.floor = model.floor.max(part.release_below);
-        model.entries.retain(|position, _| *position >= model.floor);
+        let released = |position: &u64| places.get(position).is_some_and(|segment| part.release_segments.contains(segment));
+        model.entries.retain(|position, _| *position >= model.floor && !released(position));
         shards.push(part);
     }
     Commit { shards }
@@ -111,11 +125,11 @@ fn a_kill_at_any_byte_loads_the_state_after_one_of_the_commits() {
         let live = tempfile::tempdir().unwrap();
         let options = options(&mut dice);
         let mut store = Store::open(live.path(), options).unwrap();
-        let (mut models, mut next) = (<[Model; 2]>::default(), 0);
+        let (mut models, mut next, mut places) = (<[Model; 2]>::default(), 0, Places::default());
         let mut history = vec![models.clone()];
         for _ in 0..1 + dice.below(25) {
-            let commit = random_commit(&mut dice, &mut models, &mut next);
-            store.commit(commit).unwrap();
+            let commit = random_commit(&mut dice, &mut models, &mut next, &places);
+            note(&mut places, store.commit(commit).unwrap());
             history.push(models.clone());
             if dice.below(10) == 0 {
                 drop(store);
@@ -155,7 +169,7 @@ fn segments_that_lost_their_end_lack_those_entries_and_say_how_many() {
         let store = Store::open(live.path(), options).unwrap();
         let (mut models, mut next) = (<[Model; 2]>::default(), 0);
         for _ in 0..5 + dice.below(20) {
-            let mut commit = random_commit(&mut dice, &mut models, &mut next);
+            let mut commit = random_commit(&mut dice, &mut models, &mut next, &Places::default());
             commit.shards.iter_mut().for_each(|part| part.release_below = 0);
             models.iter_mut().for_each(|model| model.floor = 0);
             store.commit(commit).unwrap();

@@ -58,11 +58,13 @@ async fn a_token_in_the_environment_is_all_it_takes() {
     assert_eq!(get(at, "/healthz").await.map(|(code, _)| code), Some(200));
     let (code, text) = get(at, "/readyz").await.expect("an answer");
     assert_eq!(code, 503, "{text}");
-    node.says(
-        "group default: its token is in trunkline-data/default.token; `trunkline worker --group default --store trunkline-data` finds it",
-    )
-    .await;
+    let wanted = format!(
+        "group default: its token is in trunkline-data/default.token; `trunkline worker --group default --store trunkline-data --addr \
+         {clients}` finds it"
+    );
+    node.says(&wanted).await;
     only_the_owner_may_read(&dir.path().join("trunkline-data"));
+    node.says("no record of earlier identifies: the first one waits 5 s, in case there was one just now").await;
     node.says("ready with a new session").await;
     assert_eq!(get(at, "/readyz").await, Some((200, "ready: 1 of 1 shards have been ready\n".to_owned())));
 

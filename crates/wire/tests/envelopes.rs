@@ -223,7 +223,9 @@ fn the_raw_payload_goes_before_the_typed_event() {
 fn a_plain_worker_gets_a_guild_create_of_many_megabytes_whole_as_pylons_guild_has_no_members() {
     let event = big_guild(60_000, 60_000);
     let envelope = sent(&event, &Want::PYLON);
-    assert!(matches!(&envelope.event_data, Some(EventData::GuildCreateEvent(create)) if create.payload.as_ref().unwrap().member_count == 9));
+    assert!(
+        matches!(&envelope.event_data, Some(EventData::GuildCreateEvent(create)) if create.payload.as_ref().unwrap().member_count == 9)
+    );
     assert!(message_bytes(&envelope) < 1_000);
 }
 

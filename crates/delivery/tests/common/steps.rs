@@ -117,6 +117,11 @@ impl World {
             locations.push((*position, location));
         }
         shard.disk = shard.disk.split_off(&checkpoint.release_below);
+        for (position, _) in shard.disk.extract_if(.., |_, (location, _)| checkpoint.release_segments.contains(&location.segment)) {
+            let entry = EntryId { slot: Slot(slot), position };
+            let wanted = self.groups.iter().any(|model| model.pending.contains_key(&entry));
+            assert!(!wanted, "{entry:?} is wanted and its segment given free");
+        }
         let of_group = |model: &GroupModel| model.pending.clone().into_iter().filter(|(entry, _)| of_slot(entry)).collect();
         let sent_of = |model: &GroupModel| model.sent.iter().copied().filter(of_slot).collect();
         shard.saved = Some(Saved {
@@ -128,7 +133,35 @@ impl World {
             sent: self.groups.iter().map(sent_of).collect(),
         });
         self.act(|hub, now, out| hub.stored(Slot(slot), &locations, now, out));
+        self.check_segments(slot);
         checkpoint
+    }
+
+    /// Every segment on disk but the last two written holds something that somebody wants (or a gap, which the model
+    /// does not follow).
+    fn check_segments(&self, slot: u32) {
+        let mut segments: BTreeMap<u64, bool> = BTreeMap::new();
+        for (position, (location, bytes)) in &self.shards[slot as usize].disk {
+            let entry = EntryId { slot: Slot(slot), position: *position };
+            let is_gap = || matches!(decode_entry(bytes, self.now, self.unix_us()), Ok(Body::Gap(_)));
+            let wanted = || self.groups.iter().any(|model| model.pending.contains_key(&entry));
+            let holds = segments.entry(location.segment).or_default();
+            *holds = *holds || wanted() || self.saved_as_wanted(entry) || is_gap();
+        }
+        let idle: Vec<&u64> = segments.iter().rev().skip(2).filter(|(_, wanted)| !**wanted).map(|(segment, _)| segment).collect();
+        assert!(idle.is_empty(), "segments {idle:?} of slot {slot} hold nothing that anybody wants");
+    }
+
+    /// Whether the checkpoint just written names the entry: what `stored` made of it comes with the next one.
+    fn saved_as_wanted(&self, entry: EntryId) -> bool {
+        let saved = self.shards[entry.slot.0 as usize].saved.as_ref();
+        saved.is_some_and(|saved| saved.pending.iter().any(|pending| pending.contains_key(&entry)))
+    }
+
+    /// Segment files of a shard.
+    pub fn segments(&self, slot: u32) -> usize {
+        let segments: BTreeSet<u64> = self.shards[slot as usize].disk.values().map(|(location, _)| location.segment).collect();
+        segments.len()
     }
 
     /// The process is killed and starts again from the checkpoints; Discord replays what came after them.
@@ -151,7 +184,10 @@ impl World {
             let (session, from) = shard.saved.as_ref().map_or((1, 0), |saved| (saved.session, saved.s));
             assert_eq!(session, shard.session, "the model takes a checkpoint when a session begins");
             replays.extend(shard.history.iter().filter(|event| event.session == session && event.s > from).cloned());
+            let fell = self.fell.len();
             self.act(|hub, now, out| hub.add_shard(Slot(slot), super::shard(slot), restored, now, out).unwrap());
+            let lost = self.fell[fell..].iter().find(|(_, gap)| gap.cause == GapCause::StoreFailed);
+            assert!(lost.is_none(), "{lost:?}: the disk had all that was needed");
         }
         for event in replays {
             self.dispatch(event.shard.index, event);
@@ -210,7 +246,7 @@ impl World {
         for slot in 0..self.shards.len() as u32 {
             // Every set is empty: nothing is remembered of what is done.
             let record = self.checkpoint(slot).record;
-            assert!(record.len() <= 8 + 10 * self.specs.len(), "record of {} bytes", record.len());
+            assert!(record.len() <= 17 + 10 * self.specs.len(), "record of {} bytes", record.len());
         }
     }
 }

@@ -39,7 +39,12 @@ impl Hub {
                     let shard = shard_of(self.guild_ids[guild as usize], self.config.shards);
                     let bot = self.world.bot_of(guild);
                     let meant = fault.shard.is_none_or(|s| s == shard) && fault.bot.is_none_or(|b| b == bot);
-                    if meant && !state.guilds[guild as usize].unavailable {
+                    let unavailable = state.guilds[guild as usize].unavailable;
+                    if meant && unavailable && !state.outages.iter().any(|(other, _)| *other == guild) {
+                        // Unavailable since the start: no client has to be told of that, but of its end.
+                        state.outages.push((guild, now + fault.lasts));
+                    }
+                    if meant && !unavailable {
                         state.guilds[guild as usize].unavailable = true;
                         state.outages.push((guild, now + fault.lasts));
                         let mut made = self.plain_event(state, Kind::GuildDelete, guild);

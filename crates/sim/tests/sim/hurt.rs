@@ -226,6 +226,21 @@ async fn an_outage_takes_guilds_away_and_brings_them_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn guilds_that_are_unavailable_at_the_start_come_with_the_end_of_the_next_outage() {
+    let sim = Sim::start(Config { guilds: 3, unavailable_at_start: 3, ..Config::default() }).await.unwrap();
+    let mut client = connect(&sim, JSON).await;
+    client.identify((0, 1)).await;
+    for unavailable in [true, false] {
+        for _ in 0..3 {
+            let guild = client.next().await.payload();
+            assert_eq!((&guild["t"], &guild["d"]["unavailable"]), (&json!("GUILD_CREATE"), &json!(unavailable)));
+        }
+        sim.fault(&Fault::new(FaultKind::Outage).lasting(Duration::from_secs(10)));
+    }
+    assert_eq!(sim.report().client_faults, []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn unknown_op_codes_and_events_and_a_heartbeat_request_are_sent() {
     let (sim, mut client, _) = live(Config::default(), JSON).await;
     sim.fault(&Fault::new(FaultKind::BeatRequest));

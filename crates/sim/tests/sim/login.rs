@@ -60,6 +60,19 @@ async fn a_zlib_stream_message_may_span_several_websocket_messages() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn payload_compression_beside_transport_compression_is_noted_and_no_fault() {
+    let sim = Sim::start(Config::default()).await.unwrap();
+    let mut client = connect(&sim, "v=10&encoding=json&compress=zlib-stream").await;
+    let mut ask = identify((0, 1));
+    ask["compress"] = json!(true);
+    client.op(2, ask).await;
+    client.event("READY").await;
+    let report = sim.stop().await;
+    assert_eq!((report.client_faults_total, &report.client_faults[..]), (0, &[][..]));
+    assert_eq!(report.notes.iter().map(|note| note.kind).collect::<Vec<_>>(), ["payload_compression_misused"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn payload_compression_compresses_some_messages_on_their_own() {
     let sim = Sim::start(Config { members: 40, ..Config::default() }).await.unwrap();
     let mut client = connect(&sim, "v=10&encoding=json").await;

@@ -96,6 +96,22 @@ async fn a_privileged_intent_without_its_application_flag_is_closed_with_4014() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sixth_presence_update_within_twenty_seconds_is_noted() {
+    let sim = sim().await;
+    let (mut client, _) = live(&sim, JSON).await;
+    let presence = json!({"since": null, "activities": [], "status": "idle", "afk": false});
+    for updates in [5, 5, 6] {
+        assert_eq!(sim.report().notes, []);
+        for _ in 0..updates {
+            client.op(3, presence.clone()).await;
+        }
+        sleep(Duration::from_secs(20)).await;
+    }
+    assert_eq!(sim.report().notes.iter().map(|note| note.kind).collect::<Vec<_>>(), ["presence_too_often"]);
+    assert_eq!(faults(&sim), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unknown_op_code_is_closed_with_4001() {
     let sim = sim().await;
     let (mut client, _) = live(&sim, JSON).await;

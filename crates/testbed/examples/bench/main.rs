@@ -32,8 +32,8 @@ struct Form {
     seconds: u64,
 }
 
-const FULL: Form = Form { short: false, events: 20_000, rounds: 9, seconds: 15 };
-const SHORT: Form = Form { short: true, events: 5_000, rounds: 9, seconds: 4 };
+const FULL: Form = Form { short: false, events: 20_000, rounds: 20, seconds: 15 };
+const SHORT: Form = Form { short: true, events: 5_000, rounds: 20, seconds: 4 };
 
 /// Events per second that the whole path must carry on two cores.
 const RATE: u64 = 20_000;

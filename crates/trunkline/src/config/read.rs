@@ -30,7 +30,12 @@ pub(super) fn read(sources: &Sources) -> Result<(Config, Document), Vec<Problem>
     }
     let mut reader = Reader { document, environment: &sources.environment, warnings: Vec::new() };
     let config = reader.config();
-    let Reader { document, .. } = reader;
+    let Reader { mut document, .. } = reader;
+    // In the order of the file, where a person goes through it; what is not of the file comes after.
+    document.problems.sort_by_key(|problem| match problem.origin {
+        Origin::File { line, column, .. } => (line, column),
+        _ => (usize::MAX, 0),
+    });
     match config {
         Some(config) if document.problems.is_empty() => Ok((config, document)),
         _ => Err(document.problems),
@@ -246,14 +251,20 @@ impl Reader<'_> {
         if count == 0 {
             let token = self.environment.iter().find(|(name, _)| name == "DISCORD_TOKEN").map(|(_, value)| value.trim().to_owned());
             return match token {
-                Some(token) if !token.is_empty() => vec![BotConfig {
-                    token: Token::new(&token),
-                    token_origin: "environment DISCORD_TOKEN".to_owned(),
-                    intents: None,
-                    shards: ShardsConfig::Auto,
-                    presence: None,
-                    large_threshold: None,
-                }],
+                Some(token) if !token.is_empty() => {
+                    let token = Token::new(&token);
+                    if let Some(why) = token.problem() {
+                        self.problem(&Origin::Environment("DISCORD_TOKEN".to_owned()), "", why.to_owned());
+                    }
+                    vec![BotConfig {
+                        token,
+                        token_origin: "environment DISCORD_TOKEN".to_owned(),
+                        intents: None,
+                        shards: ShardsConfig::Auto,
+                        presence: None,
+                        large_threshold: None,
+                    }]
+                }
                 _ => {
                     self.problem(&Origin::Default, "", "no bot: set DISCORD_TOKEN in the environment, or add a [[bots]] table with a token to the configuration file; `trunkline demo` needs none".to_owned());
                     Vec::new()
@@ -276,6 +287,9 @@ impl Reader<'_> {
                 continue;
             };
             let token = Token::new(&token);
+            if let Some(why) = token.problem() {
+                self.problem(&Origin::Default, &table, format!("{why} (token from {token_origin})"));
+            }
             if bots.iter().any(|other| other.token == token) {
                 self.problem(&Origin::Default, &table, "has the same token as a bot above it; a bot belongs in one table".to_owned());
             }

@@ -34,11 +34,11 @@ fn all_problems_are_told_at_once_each_with_its_place() {
         "[discord]\nencoding = \"xml\"\napi = \"discord.com\"\n[listen]\nclients = \"here\"\n[[bots]]\ntoken = \"a.b.c\"\nshards = { total = 4, first = 3, last = 9 }\nintents = [\"GUILD_MEMBER\"]\n",
     );
     assert_eq!(all.len(), 5, "{all:#?}");
-    assert!(all.iter().any(|p| p.starts_with("trunkline.toml:2:1: discord.encoding: \"xml\" is not one of")));
-    assert!(all.iter().any(|p| p.starts_with("trunkline.toml:3:1: discord.api:")));
-    assert!(all.iter().any(|p| p.starts_with("trunkline.toml:5:1: listen.clients:")));
-    assert!(all.iter().any(|p| p.starts_with("trunkline.toml:8:1: bots.0.shards:")));
-    assert!(all.iter().any(|p| p.starts_with("trunkline.toml:9:1: bots.0.intents:") && p.contains("GUILD_MEMBERS")), "{all:#?}");
+    assert!(all[0].starts_with("trunkline.toml:2:1: discord.encoding: \"xml\" is not one of"), "{all:#?}");
+    assert!(all[1].starts_with("trunkline.toml:3:1: discord.api:"), "{all:#?}");
+    assert!(all[2].starts_with("trunkline.toml:5:1: listen.clients:"), "{all:#?}");
+    assert!(all[3].starts_with("trunkline.toml:8:1: bots.0.shards:"), "{all:#?}");
+    assert!(all[4].starts_with("trunkline.toml:9:1: bots.0.intents:") && all[4].contains("guild_members"), "{all:#?}");
 }
 
 #[test]
@@ -59,6 +59,19 @@ fn a_token_has_one_way_in_and_a_missing_variable_is_named() {
     assert!(all.iter().any(|p| p.contains("token and token_env at once")), "{all:#?}");
     assert!(all.iter().any(|p| p.contains("NOT_SET is not set")), "{all:#?}");
     assert!(all.iter().any(|p| p.contains("bots.2: has no token")), "{all:#?}");
+}
+
+#[test]
+fn what_cannot_be_a_token_is_told_before_discord_is_asked() {
+    let sources = Sources { environment: vec![("DISCORD_TOKEN".to_owned(), "abc.def ghi".to_owned())], ..Sources::default() };
+    let all = parse(&sources).expect_err("refused");
+    assert_eq!(
+        all[0].to_string(),
+        "environment DISCORD_TOKEN: the token has white space or control characters inside: was more than one line pasted?"
+    );
+    let all = problems("[[bots]]\ntoken = \"Bearer abc\"\n");
+    assert_eq!(all.len(), 1, "{all:#?}");
+    assert!(all[0].starts_with("bots.0: ") && all[0].ends_with("(token from trunkline.toml:2:1)") && !all[0].contains("abc"), "{all:#?}");
 }
 
 #[test]

@@ -338,11 +338,11 @@ impl CoreState {
                 continue;
             };
             let moved = shard.handed != Some(stands) || log.record != shard.log_record || log.release_below != shard.released;
-            if !moved && log.new_entries.is_empty() && rows.is_empty() && !shard.clear_cache {
+            if !moved && log.new_entries.is_empty() && log.release_segments.is_empty() && rows.is_empty() && !shard.clear_cache {
                 idle.push(slot_of(index));
                 continue;
             }
-            let (entries, release_below) = (log.new_entries, log.release_below);
+            let (entries, release_below, release_segments) = (log.new_entries, log.release_below, log.release_segments);
             shard.log_record = log.record;
             shard.released = release_below;
             shard.handed = Some(stands);
@@ -355,6 +355,7 @@ impl CoreState {
                 clear_cache: std::mem::take(&mut shard.clear_cache),
                 entries,
                 release_below,
+                release_segments,
             });
         }
         let now = self.clock.now();

@@ -38,6 +38,8 @@ pub struct ShardPart {
     pub entries: Vec<(u64, Body)>,
     /// Segments wholly below may go.
     pub release_below: u64,
+    /// Segments with nothing in them that anybody wants.
+    pub release_segments: Vec<u64>,
 }
 
 /// Where bodies lie now: by slot, position and place.
@@ -227,6 +229,7 @@ fn commit(store: &Store, stats: &KeeperStats, parts: &[ShardPart]) -> Result<Loc
             clear_cache: part.clear_cache,
             entries,
             release_below: part.release_below,
+            release_segments: part.release_segments.clone(),
         });
     }
     let located = store.commit(Commit { shards })?;

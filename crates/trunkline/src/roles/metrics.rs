@@ -223,7 +223,7 @@ fn groups(page: &mut Page, shared: &Shared, reports: &[CoreReport]) {
 
 fn door(page: &mut Page, shared: &Shared) {
     let stats = shared.door.stats();
-    let counters: [Counter<trunkline_doors::stats::GroupStats>; 11] = [
+    let counters: [Counter<trunkline_doors::stats::GroupStats>; 12] = [
         ("door_streams_total", "Worker streams that identified.", |g| g.streams.get()),
         ("door_events_total", "Events sent to workers.", |g| g.events.get()),
         ("door_bytes_total", "Bytes sent to workers.", |g| g.bytes.get()),
@@ -231,6 +231,7 @@ fn door(page: &mut Page, shared: &Shared) {
         ("door_trimmed_total", "Events sent without members, presences or payload because of the worker's message limit.", |g| {
             g.trimmed.get()
         }),
+        ("door_too_large_total", "Events above a plain worker's message limit, acknowledged for it.", |g| g.too_large.get()),
         ("door_acknowledged_total", "Acknowledged by workers.", |g| g.acked.get()),
         ("door_bad_acknowledgements_total", "Acknowledgements of what was never sent; ignored.", |g| g.bad_acks.get()),
         ("door_asked_total", "Heartbeat requests sent.", |g| g.asked.get()),
