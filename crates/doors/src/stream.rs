@@ -475,6 +475,12 @@ impl Stream {
             }
             // A plain Pylon worker comes back only after an end without a word.
             End::Stopped => self.want.extended.then(|| (CloseReason::RequestedReconnect, "the server stops; connect again".to_owned())),
+            // It lost a race with its twin: the same as being replaced.
+            End::Refused(HubError::Replaced { .. }) => {
+                stats.replaced.add(1);
+                tracing::warn!(%group, ?worker, peer, "worker's stream came too late: a newer one with the same id is here");
+                Some((CloseReason::InvalidIdentity, "a newer stream has this worker's id; give each worker its own".to_owned()))
+            }
             End::Refused(error) => {
                 tracing::error!(%group, ?worker, peer, "a core refused the worker: {error}");
                 None

@@ -93,8 +93,19 @@ pub enum PrepareError {
 pub async fn prepare_bot(api: &BotApi, wish: &BotWish, dice: &mut Dice) -> Result<PreparedBot, PrepareError> {
     let label = wish.label.as_str();
     let me = keep_trying(label, dice, || api.me()).await?;
-    let application = keep_trying(label, dice, || api.application()).await?;
-    let intents = settle_intents(wish.intents, application.flags, &me.username, application.id)?;
+    let (application_id, flags) = match keep_trying(label, dice, || api.application()).await {
+        Ok(application) => (application.id, Some(application.flags)),
+        // A server like Discord that lacks this call: what the portal allows is not known, Discord's close code 4014 will tell.
+        Err(error @ ApiError::BadAnswer { .. }) => {
+            tracing::warn!(bot = %me.id, "{}: {error}; going on without knowing which privileged intents are switched on", me.username);
+            (me.id, None)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let intents = match flags {
+        Some(flags) => settle_intents(wish.intents, flags, &me.username, application_id)?,
+        None => wish.intents.unwrap_or_else(|| Intents::allowed_by_flags(0)),
+    };
     let gateway = keep_trying(label, dice, || api.gateway_bot()).await?;
     refuse_plain(api.base(), &gateway.url)?;
     let limit = gateway.session_start_limit;
@@ -112,7 +123,7 @@ pub async fn prepare_bot(api: &BotApi, wish: &BotWish, dice: &mut Dice) -> Resul
         limit.total,
         limit.max_concurrency,
     );
-    Ok(PreparedBot { bot_id: me.id, application_id: application.id, name: me.username, intents, plan, gateway_url: gateway.url, limit })
+    Ok(PreparedBot { bot_id: me.id, application_id, name: me.username, intents, plan, gateway_url: gateway.url, limit })
 }
 
 /// Who asks over TLS is not to be led to a gateway without it.

@@ -207,6 +207,17 @@ async fn intents_left_out_are_cut_to_what_the_portal_allows() {
 }
 
 #[tokio::test]
+async fn a_server_without_the_application_call_is_gone_on_with_and_no_privileged_intent_is_taken_for_granted() {
+    let without = |path: &str| if path.ends_with("/applications/@me") { json(404, "{}") } else { well(0)(path) };
+    let (at, _) = serve(without).await;
+    let bot = prepare_bot(&api(at), &wish(None), &mut Dice::new(1)).await.unwrap();
+    assert_eq!((bot.application_id, bot.intents), (42, Intents::ALL.without(Intents::PRIVILEGED)));
+    let written = Intents::GUILDS.with(Intents::MESSAGE_CONTENT);
+    let bot = prepare_bot(&api(at), &wish(Some(written)), &mut Dice::new(1)).await.unwrap();
+    assert_eq!(bot.intents, written);
+}
+
+#[tokio::test]
 async fn trouble_that_passes_is_waited_out() {
     let failures = Mutex::new(2);
     let fine = well(0);

@@ -86,6 +86,25 @@ pub(crate) fn find(bytes: &[u8], from: usize) -> Option<usize> {
     None
 }
 
+/// For fuzzing: gives `bytes` to every reader of this crate, as a file's content and as the payload of a frame that is sound.
+/// Answers how many whole frames and operations were found.
+pub fn survive(bytes: &[u8]) -> usize {
+    let mut found = 0;
+    let mut at = 0;
+    while let Some(next) = find(bytes, at) {
+        let Some(frame) = bytes.get(next..).and_then(read) else { break };
+        found += 1 + crate::batch::Operations::new(frame.payload).count();
+        at = next + frame.bytes().max(1);
+    }
+    found += crate::journal::frames(bytes).map(|(_, payload)| crate::batch::Operations::new(payload).count()).sum::<usize>();
+    found += crate::batch::Operations::new(bytes).filter(Result::is_ok).count();
+    found += usize::from(crate::segments::Segment::decode(bytes).is_some());
+    let mut sealed = Vec::new();
+    append(&mut sealed, 1, bytes);
+    assert!(read(&sealed).is_some_and(|frame| frame.payload == bytes), "what was sealed reads back");
+    found
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

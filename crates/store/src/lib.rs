@@ -40,6 +40,8 @@ mod segments;
 mod store;
 
 pub use error::{OpenError, StoreError};
+#[doc(hidden)]
+pub use frame::survive;
 pub use store::Store;
 
 use std::fmt;

@@ -129,11 +129,6 @@ impl Store {
         }
     }
 
-    /// The record of a shard's last commit, without its entries; `None` if it has none.
-    pub fn record(&self, key: ShardKey) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.lock().record(&self.path, key)?.map(|(record, _)| record))
-    }
-
     /// A shard's last commit with all its entries; `None` if it has none.
     ///
     /// Holds all entries in memory at once; [`Store::scan_entries`] does not.

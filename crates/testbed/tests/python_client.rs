@@ -27,12 +27,12 @@ fn here() -> &'static Path {
 
 /// The Python that has grpcio-tools.
 fn python() -> PathBuf {
-    let path = std::env::var_os("TRUNKLINE_PYTHON").map(PathBuf::from).unwrap_or_else(|| {
+    let path = std::env::var_os("TESTBED_PYTHON").map(PathBuf::from).unwrap_or_else(|| {
         let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
         let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from);
-        std::env::var_os("TRUNKLINE_TOOLS").map_or_else(|| cache.join("trunkline-tools"), PathBuf::from).join("python/bin/python")
+        std::env::var_os("TESTBED_TOOLS").map_or_else(|| cache.join("trunkline-tools"), PathBuf::from).join("python/bin/python")
     });
-    assert!(path.exists(), "no Python with grpcio-tools at {}: `scripts/test` installs it (or set TRUNKLINE_PYTHON)", path.display());
+    assert!(path.exists(), "no Python with grpcio-tools at {}: `scripts/test` installs it (or set TESTBED_PYTHON)", path.display());
     path
 }
 

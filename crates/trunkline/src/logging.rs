@@ -2,13 +2,30 @@
 
 use tracing_subscriber::EnvFilter;
 
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// What is wrong with a log filter. A bare word that is no level would be taken for a module's name, and silence everything else.
+#[must_use]
+pub fn problem(filter: &str) -> Option<String> {
+    let what = "write error, warn, info, debug, trace or module=level,…";
+    for directive in filter.split(',').map(str::trim) {
+        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+        if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
+            return Some(format!("\"{filter}\" is not a log filter: {level:?} is no level; {what}"));
+        }
+    }
+    EnvFilter::try_new(filter).err().map(|error| format!("\"{filter}\" is not a log filter ({error}); {what}"))
+}
+
 /// Starts logging for the process. A second call changes nothing.
 ///
 /// # Errors
 /// A text when `filter` is not a filter.
 pub fn start(filter: &str, json: bool) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| format!("\"{filter}\" is not a log filter ({error}); write error, warn, info, debug, trace or module=level,…"))?;
+    if let Some(problem) = problem(filter) {
+        return Err(problem);
+    }
+    let filter = EnvFilter::new(filter);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = if json {
         builder.json().flatten_event(true).with_target(true).try_init()
@@ -18,4 +35,19 @@ pub fn start(filter: &str, json: bool) -> Result<(), String> {
     // A second initialisation happens in tests only and leaves the first in force.
     drop(started);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_level_is_told_instead_of_silencing_everything() {
+        assert!(problem("debgu").is_some_and(|text| text.contains("debgu")));
+        assert!(problem("info,trunkline_gateway=dbug").is_some());
+        assert!(problem("a=b=c").is_some());
+        for good in ["info", "WARN", "trunkline_gateway=debug,info", "off"] {
+            assert_eq!(problem(good), None, "{good}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use trunkline_discord::EventKind;
 use trunkline_doors::client::{Done, Received, WorkerClient, WorkerOptions};
 use trunkline_wire::pylon::discord::v1::event::EventEnvelope;
 use trunkline_wire::pylon::discord::v1::event::event_envelope::{EventData, HeaderData};
@@ -23,6 +24,11 @@ const RETRY: Duration = Duration::from_secs(2);
 pub fn worker(args: &WorkerArgs) -> ExitCode {
     if let Err(text) = logging::start(&args.log, false) {
         complain(&text);
+        return ExitCode::from(USAGE);
+    }
+    if let Some(name) = args.filter.iter().find(|name| EventKind::from_name(&name.trim().to_ascii_uppercase()) == EventKind::Unknown) {
+        // What the filter leaves out is acknowledged unseen: a typing error would throw the group's events away.
+        complain(&format!("--filter {name}: there is no such event; write it as Discord does, for example MESSAGE_CREATE"));
         return ExitCode::from(USAGE);
     }
     let token = match token(args) {
@@ -76,6 +82,13 @@ fn options(args: &WorkerArgs, token: &str) -> WorkerOptions {
 }
 
 async fn consume(args: &WorkerArgs, token: &str) -> ExitCode {
+    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            complain(&format!("signals cannot be caught: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
     let mut client = loop {
         match WorkerClient::connect(options(args, token)).await {
             Ok(client) => break client,
@@ -88,6 +101,7 @@ async fn consume(args: &WorkerArgs, token: &str) -> ExitCode {
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
                     _ = tokio::signal::ctrl_c() => return OK,
+                    _ = terminate.recv() => return OK,
                 }
             }
         }
@@ -99,6 +113,7 @@ async fn consume(args: &WorkerArgs, token: &str) -> ExitCode {
             biased;
             received = client.next() => received,
             _ = tokio::signal::ctrl_c() => { client.drain().await; break },
+            _ = terminate.recv() => { client.drain().await; break },
             // Nothing waits: what was printed should be seen.
             () = tokio::time::sleep(Duration::from_millis(20)) => {
                 if out.flush().is_err() { break }

@@ -72,10 +72,12 @@ impl Reader<'_> {
         }
         let store = StoreConfig { path: PathBuf::from(self.text("store.path").unwrap_or_default()), sync: self.sync() };
         let cores = self.cores();
-        let log = LogConfig {
-            level: self.text("log.level").unwrap_or_default(),
-            json: self.word("log.format", &[("human", false), ("json", true)]),
-        };
+        let level = self.text("log.level").unwrap_or_default();
+        if let Some(problem) = crate::logging::problem(&level) {
+            let origin = self.entry("log.level").map_or(Origin::Default, |entry| entry.origin);
+            self.problem(&origin, "log.level", problem);
+        }
+        let log = LogConfig { level, json: self.word("log.format", &[("human", false), ("json", true)]) };
         let bots = self.bots();
         let groups = self.groups();
         (!bots.is_empty()).then(|| Config {
@@ -246,10 +248,15 @@ impl Reader<'_> {
         Some((value, found.1))
     }
 
+    fn environment_token(&self) -> Option<String> {
+        let found = self.environment.iter().find(|(name, _)| name == "DISCORD_TOKEN");
+        found.map(|(_, value)| value.trim().to_owned()).filter(|token| !token.is_empty())
+    }
+
     fn bots(&mut self) -> Vec<BotConfig> {
         let count = self.table_count("bots");
         if count == 0 {
-            let token = self.environment.iter().find(|(name, _)| name == "DISCORD_TOKEN").map(|(_, value)| value.trim().to_owned());
+            let token = self.environment_token();
             return match token {
                 Some(token) if !token.is_empty() => {
                     let token = Token::new(&token);
@@ -275,14 +282,23 @@ impl Reader<'_> {
         for i in 0..count {
             let table = format!("bots.{i}");
             let before = self.document.problems.len();
-            let secret = self.secret(&table);
+            let mut secret = self.secret(&table);
+            if secret.is_none() && count == 1 && self.document.problems.len() == before {
+                // The first step of whoever outgrows "no file": settings for the one bot, its token still in the environment.
+                secret = self.environment_token().map(|token| (token, "environment DISCORD_TOKEN".to_owned()));
+            }
             let intents = self.intents(&format!("{table}.intents"));
             let shards = self.shards(&format!("{table}.shards"));
             let presence = self.presence(&format!("{table}.presence"));
             let large_threshold = self.large_threshold(&format!("{table}.large_threshold"));
             let Some((token, token_origin)) = secret else {
                 if self.document.problems.len() == before {
-                    self.problem(&Origin::Default, &table, "has no token; add token, token_env or token_file".to_owned());
+                    self.problem(
+                        &Origin::Default,
+                        &table,
+                        "has no token; add token, token_env or token_file (with one bot, DISCORD_TOKEN in the environment is enough)"
+                            .to_owned(),
+                    );
                 }
                 continue;
             };

@@ -23,6 +23,21 @@ fn a_token_in_the_environment_is_enough() {
 }
 
 #[test]
+fn settings_of_the_one_bot_may_leave_its_token_in_the_environment() {
+    let mut sources = file("[[bots]]\nshards = 2\n");
+    sources.environment = vec![("DISCORD_TOKEN".to_owned(), "a.b.c".to_owned())];
+    let config = parse(&sources).expect("valid");
+    assert_eq!((config.bots[0].shards, config.bots[0].token_origin.as_str()), (ShardsConfig::Total(2), "environment DISCORD_TOKEN"));
+}
+
+#[test]
+fn a_mistyped_log_level_is_a_problem() {
+    assert!(
+        problems("[log]\nlevel = \"verbose\"\n[[bots]]\ntoken = \"a.b.c\"\n")[0].contains("log.level: \"verbose\" is not a log filter")
+    );
+}
+
+#[test]
 fn without_any_bot_the_way_out_is_told() {
     let problems = parse(&Sources::default()).expect_err("no bot");
     assert!(problems[0].to_string().contains("DISCORD_TOKEN"), "{}", problems[0]);

@@ -509,7 +509,7 @@ impl CoreState {
                 .map(|shard| ShardReport {
                     shard: shard.id,
                     epoch: shard.epoch,
-                    session: shard.ordinal,
+                    session: shard.resume.as_ref().map_or(shard.ordinal, |point| point.session),
                     session_id: shard.resume.as_ref().map(|point| point.session_id.clone()),
                     s: shard.resume.as_ref().map_or(0, |point| point.s),
                     guilds: shard.cache.size(Kind::Guild).count,

@@ -80,8 +80,8 @@ pub fn load(store: &Store, shard: ShardId, now: Time, unix_us: u64, memory_bytes
         store.forget_shard(key).map_err(|error| error.to_string())?;
         Ok(Loaded { gap: Some(StartGap { session, first_s: None, cause: GapCause::StoreFailed }), ..nothing })
     };
-    let record = match store.record(key) {
-        Ok(Some(record)) => record,
+    let record = match store.load_record(key) {
+        Ok(Some(stored)) => stored.record,
         Ok(None) => return Ok(nothing),
         Err(StoreError::Corrupt { .. }) => return damaged(nothing, 0, "its record is damaged".to_owned()),
         Err(error) => return Err(error.to_string()),
