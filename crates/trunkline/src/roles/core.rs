@@ -1,4 +1,4 @@
-//! One core: the thread that owns its shards outright, and the event path, whole, on one screen ([`CoreState::dispatch`]).
+//! One core: the thread that owns its shards outright, and the event path, whole, on one screen (`CoreState::dispatch`).
 //!
 //! A core runs a single-threaded runtime. Its shards' drivers, its cache and its hub share one `CoreState`, borrowed only between awaits,
 //! so there is no lock on the path. Everything else reaches it by message: streams through [`ToCore`], the rest through [`CoreInput`].
