@@ -4,7 +4,7 @@
 //! - The whole path: simulated Discord, node and one worker as processes of their own on two cores.
 //! - Socket to worker latency at half of the rate that is asked for.
 //!
-//! Ratios always bind: both sides are taken in one run, as the best of several rounds, so that a busy machine hardly moves them.
+//! JSON's ratio always binds, ETF's in the full form: both sides are taken in one run, as the best of several rounds, so that a busy machine hardly moves them.
 //! Rates bind in the full form; in the short form a missed rate is a warning, because a gate shares its machine with others. Lost
 //! events are an error in every form.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, clippy::cast_precision_loss, reason = "a bench")]
