@@ -141,9 +141,6 @@ pub struct ShardReport {
     pub checkpointed_s: u64,
 }
 
-/// Sessions of this process by shard and ordinal; lets the demo and tests tie Discord's session ids to ours.
-pub type SessionIds = Arc<std::sync::Mutex<Vec<(ShardId, u64, String)>>>;
-
 /// What a core is started with.
 pub struct CoreSetup {
     /// Its number.
@@ -160,8 +157,6 @@ pub struct CoreSetup {
     pub ready: Arc<AtomicU64>,
     /// Shards placed in the whole process.
     pub placed: Arc<AtomicU64>,
-    /// Session ids seen.
-    pub session_ids: SessionIds,
 }
 
 /// A core's ends of its channels.
@@ -225,7 +220,6 @@ pub struct CoreState {
     placed: Arc<AtomicU64>,
     closing: bool,
     ready: Arc<AtomicU64>,
-    session_ids: SessionIds,
 }
 
 impl CoreState {
@@ -437,9 +431,6 @@ impl CoreState {
                 guilds = cache.size(Kind::Guild).count,
                 "restored from the checkpoint: resuming, unacknowledged events are delivered again"
             );
-            if let Ok(mut ids) = self.session_ids.lock() {
-                ids.push((shard, point.session, point.session_id.clone()));
-            }
         }
         self.shards.push(Shard {
             id: shard,
@@ -590,9 +581,6 @@ impl ShardEvents for Handler {
             }
             (held, Some(point)) => {
                 shard.ordinal = point.session;
-                if let Ok(mut ids) = state.session_ids.lock() {
-                    ids.push((shard.id, point.session, point.session_id.clone()));
-                }
                 *held = Some(point.clone());
                 // A new session is news that a kill must not undo.
                 state.wake.notify_one();
@@ -612,7 +600,7 @@ impl ShardEvents for Handler {
 
 /// Runs a core until it is told to finish. To be called on the core's own thread, inside its single-threaded runtime.
 pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
-    let CoreSetup { core, groups, keeper, clock, hash_seed, ready, placed, session_ids } = setup;
+    let CoreSetup { core, groups, keeper, clock, hash_seed, ready, placed } = setup;
     let CoreChannels { mut commands, mut inputs, answers } = channels;
     let limits = groups.iter().map(|group| (group.id, group.limits)).collect();
     let group_names = groups.iter().map(|group| group.name.clone()).collect();
@@ -647,7 +635,6 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
         placed,
         closing: false,
         ready,
-        session_ids,
     }));
     let mut drivers = tokio::task::JoinSet::new();
     let mut every = tokio::time::interval(CHECKPOINT_EVERY);

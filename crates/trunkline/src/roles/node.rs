@@ -21,7 +21,7 @@ use trunkline_store::{Options, Store, SyncPolicy};
 
 use super::admin;
 use super::bots::{self, BotState};
-use super::core::{COMMANDS_QUEUED, CoreChannels, CoreInput, CoreReport, CoreSetup, SessionIds, ShardStart, run_core};
+use super::core::{COMMANDS_QUEUED, CoreChannels, CoreInput, CoreReport, CoreSetup, ShardStart, run_core};
 use super::keeper::{Keeper, KeeperThreads};
 use super::unconsumed;
 use crate::config::{Config, GroupToken, Sync};
@@ -72,8 +72,6 @@ pub struct Shared {
     pub placed: Arc<AtomicU64>,
     /// Which core has which shard.
     pub cores_of: Arc<std::sync::Mutex<BTreeMap<ShardId, usize>>>,
-    /// Sessions seen.
-    pub session_ids: SessionIds,
     /// Unix time of the start in milliseconds.
     pub started_unix_ms: u64,
 }
@@ -148,7 +146,6 @@ impl Node {
         let (keeper, keeper_threads) =
             Keeper::start(store.clone()).map_err(|error| StartError(format!("cannot start the store's threads: {error}")))?;
         let ready = Arc::new(AtomicU64::new(0));
-        let session_ids = SessionIds::default();
         let core_count = config.cores.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let specs = specs(&config);
         let placed = Arc::new(AtomicU64::new(0));
@@ -168,7 +165,6 @@ impl Node {
                 hash_seed: seed(&clock, core),
                 ready: ready.clone(),
                 placed: placed.clone(),
-                session_ids: session_ids.clone(),
             };
             let channels = CoreChannels { commands, inputs: input_rx, answers: input_tx };
             cores.push(spawn_core(core, setup, channels)?);
@@ -187,7 +183,6 @@ impl Node {
             ready,
             placed,
             cores_of: Arc::default(),
-            session_ids,
         };
         let (stop, stopping) = watch::channel(false);
         let mut serving = Vec::new();
