@@ -67,6 +67,7 @@ fn encoding_code(encoding: Encoding) -> u8 {
     match encoding {
         Encoding::Etf => 0,
         Encoding::Json => 1,
+        Encoding::Packed => 2,
     }
 }
 
@@ -74,6 +75,7 @@ fn encoding(cursor: &mut Cursor<'_>) -> Result<Encoding, DecodeError> {
     match cursor.u8("encoding")? {
         0 => Ok(Encoding::Etf),
         1 => Ok(Encoding::Json),
+        2 => Ok(Encoding::Packed),
         _ => Err(cursor.bad("unknown encoding")),
     }
 }

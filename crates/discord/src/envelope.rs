@@ -5,9 +5,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use trunkline_etf::{Encoding, Kind, Limits, Value};
+use trunkline_etf::{Encoding, Found, Kind, Limits, Names, Value};
 
-use crate::routing::Spots;
+use crate::routing::{SPOTS, Spots};
 use crate::{EventKind, Op, Routing};
 
 /// One received frame, borrowed from its bytes.
@@ -70,7 +70,8 @@ const ETF_COMPRESSED: [u8; 2] = [131, 80];
 fn null(encoding: Encoding) -> Value<'static> {
     match encoding {
         Encoding::Etf => Value::from_raw(encoding, &[115, 3, b'n', b'i', b'l']),
-        Encoding::Json => Value::from_raw(encoding, b"null"),
+        // No frame is packed; were there one, any null would do.
+        Encoding::Json | Encoding::Packed => Value::from_raw(Encoding::Json, b"null"),
     }
 }
 
@@ -92,15 +93,10 @@ impl<'a> Envelope<'a> {
         if encoding == Encoding::Etf && bytes.starts_with(&ETF_COMPRESSED) {
             return Err(EnvelopeError::Compressed);
         }
-        let (mut parts, mut spots) = (Parts::default(), Spots::default());
-        let whole = Value::parse_entries(encoding, bytes, limits, |outer, key, value| match outer {
-            None => parts.see(key, value),
-            Some(outer) if parts.d.is_none() && outer.is_key("d") => spots.see(key, value),
-            Some(_) => {}
-        });
-        let envelope = parts.envelope(whole.map_err(EnvelopeError::Term)?)?;
-        let kind = envelope.t.as_deref().map_or(EventKind::Unknown, EventKind::from_name);
-        let routing = spots.routing(kind);
+        let mut found = Found::new(encoding);
+        let whole = Value::parse_finding(bytes, limits, &PARTS, D, &SPOTS, &mut found).map_err(EnvelopeError::Term)?;
+        let (envelope, kind) = Parts([OP, S, T, D].map(|part| found.outer(part))).envelope(whole)?;
+        let routing = Spots::new(|spot| found.inner(spot)).routing(kind);
         Ok((envelope, routing))
     }
 
@@ -111,9 +107,11 @@ impl<'a> Envelope<'a> {
     pub fn from_value(whole: Value<'a>) -> Result<Envelope<'a>, EnvelopeError> {
         let mut parts = Parts::default();
         for (key, value) in whole.entries() {
-            parts.see(key, value);
+            if let Some(place) = PARTS.find(key).and_then(|part| parts.0.get_mut(part)) {
+                place.get_or_insert(value);
+            }
         }
-        parts.envelope(whole)
+        parts.envelope(whole).map(|(envelope, _)| envelope)
     }
 
     /// A frame without sequence or name, as Discord sends everything but dispatches. For tests and simulators.
@@ -122,43 +120,54 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// The entries of a frame that count, as far as they were seen.
+/// The entries of a frame that count. Their indices:
+static PARTS: Names<4> = Names::new(["op", "s", "t", "d"]);
+const OP: usize = 0;
+const S: usize = 1;
+const T: usize = 2;
+const D: usize = 3;
+
+/// Those entries' values, as far as they were found.
 #[derive(Default)]
-struct Parts<'a> {
-    op: Option<Value<'a>>,
-    s: Option<Value<'a>>,
-    t: Option<Value<'a>>,
-    d: Option<Value<'a>>,
-}
+struct Parts<'a>([Option<Value<'a>>; 4]);
 
 impl<'a> Parts<'a> {
-    #[inline]
-    fn see(&mut self, key: Value<'a>, value: Value<'a>) {
-        let slot = match key.as_bytes().as_deref() {
-            Some(b"op") => &mut self.op,
-            Some(b"s") => &mut self.s,
-            Some(b"t") => &mut self.t,
-            Some(b"d") => &mut self.d,
-            _ => return,
+    /// The envelope, and the kind of event that its name says.
+    #[inline(always)]
+    fn envelope(self, whole: Value<'a>) -> Result<(Envelope<'a>, EventKind), EnvelopeError> {
+        let Parts([op, s, t, d]) = self;
+        // A map is the only term in which anything can have been found.
+        let Some(op) = op else {
+            return Err(if whole.kind() == Kind::Map { EnvelopeError::Op } else { EnvelopeError::NotAMap });
         };
-        slot.get_or_insert(value);
-    }
-
-    fn envelope(self, whole: Value<'a>) -> Result<Envelope<'a>, EnvelopeError> {
-        if whole.kind() != Kind::Map {
-            return Err(EnvelopeError::NotAMap);
-        }
-        let given = |part: Option<Value<'a>>| part.filter(|value| !value.is_null());
-        let op = self.op.and_then(Value::as_u64).map(Op::from_code).ok_or(EnvelopeError::Op)?;
-        let s = given(self.s).map(|value| value.as_u64().ok_or(EnvelopeError::Sequence)).transpose()?;
-        let t = given(self.t).map(|value| text(value).ok_or(EnvelopeError::Name)).transpose()?;
-        Ok(Envelope { op, s, t, d: self.d.unwrap_or_else(|| null(whole.encoding())) })
+        let op = op.as_u64().map(Op::from_code).ok_or(EnvelopeError::Op)?;
+        // A number is asked for before null, because it is the usual case.
+        let s = match s {
+            None => None,
+            Some(s) => match s.as_u64() {
+                None if !s.is_null() => return Err(EnvelopeError::Sequence),
+                number => number,
+            },
+        };
+        let (t, kind) = match t {
+            None => (None, EventKind::Unknown),
+            Some(t) => name(t)?,
+        };
+        Ok((Envelope { op, s, t, d: d.unwrap_or_else(|| null(whole.encoding())) }, kind))
     }
 }
 
-/// A text, and nothing that merely could be read as one.
-fn text(value: Value<'_>) -> Option<Cow<'_, str>> {
-    if value.kind() == Kind::Str { value.as_str() } else { None }
+/// An event's name: a text, and nothing that merely could be read as one. A known name is taken from the table, which spares asking
+/// whether it is UTF-8.
+#[inline]
+fn name(t: Value<'_>) -> Result<(Option<Cow<'_, str>>, EventKind), EnvelopeError> {
+    if t.kind() == Kind::Str {
+        if let Some(kind) = t.as_bytes().and_then(|name| EventKind::find(&name)) {
+            return Ok((Some(Cow::Borrowed(kind.name())), kind));
+        }
+        return t.as_str().map(|name| (Some(name), EventKind::Unknown)).ok_or(EnvelopeError::Name);
+    }
+    if t.is_null() { Ok((None, EventKind::Unknown)) } else { Err(EnvelopeError::Name) }
 }
 
 #[cfg(test)]

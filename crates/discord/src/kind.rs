@@ -163,28 +163,31 @@ const fn table() -> [u8; SLOTS] {
     table
 }
 
-/// Mixes the length and the last 16 bytes; names differ most at their ends.
+/// Mixes the length with the first and the last 8 bytes, between which no two documented names of one length differ only.
+#[inline]
 const fn hash(name: &[u8]) -> usize {
-    let mut words = [0u64; 2];
-    let mut taken = 0;
-    while taken < 16 && taken < name.len() {
-        words[taken / 8] = (words[taken / 8] << 8) | name[name.len() - 1 - taken] as u64;
-        taken += 1;
-    }
-    let mixed = (words[0] ^ (name.len() as u64) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ words[1].wrapping_mul(0xd6e8_feb8_6659_fd93);
+    let (first, last) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        // The short ones: READY, RESUMED.
+        _ => (0, 0),
+    };
+    let mixed = (first ^ (name.len() as u64) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ last.wrapping_mul(0xd6e8_feb8_6659_fd93);
     (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55) as usize % SLOTS
 }
 
 impl EventKind {
     /// The kind with this name on the wire (case matters, as it does to Discord).
     pub fn from_name(name: &str) -> EventKind {
-        let mut slot = hash(name.as_bytes());
+        EventKind::find(name.as_bytes()).unwrap_or(EventKind::Unknown)
+    }
+
+    /// The documented kind with this name, of which it need not be known whether it is text.
+    pub(crate) fn find(name: &[u8]) -> Option<EventKind> {
+        let mut slot = hash(name);
         loop {
-            let Some(&kind) = EventKind::ALL.get(TABLE[slot] as usize) else {
-                return EventKind::Unknown;
-            };
-            if kind.name() == name {
-                return kind;
+            let &kind = EventKind::ALL.get(usize::from(TABLE[slot]))?;
+            if kind.name().as_bytes() == name {
+                return Some(kind);
             }
             slot = (slot + 1) % SLOTS;
         }

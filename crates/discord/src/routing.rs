@@ -1,10 +1,10 @@
 //! The ids by which an event finds its way: guild, channel, user.
 //!
 //! Discord docs, Gateway Events: where each event keeps them. Read in one pass over the body's top-level keys, without
-//! allocating, and stopping as soon as everything that the kind can have is found. [`Spots`] can also be filled while a
-//! frame is checked, so that finding the ids costs no walk of its own.
+//! allocating, and stopping as soon as everything that the kind can have is found. The same places ([`SPOTS`]) are found while
+//! a frame is checked, so that on the event path the ids cost no walk of their own.
 
-use trunkline_etf::Value;
+use trunkline_etf::{Names, Value};
 
 use crate::EventKind;
 
@@ -30,63 +30,59 @@ impl Routing {
 
 /// The ids of one event's body. Ids of the wrong type count as absent; a body that is no map has none.
 pub fn routing(kind: EventKind, d: Value<'_>) -> Routing {
-    let mut spots = Spots::default();
+    let mut found = [None; 10];
     let own = own_id(kind);
     for (key, value) in d.entries() {
-        spots.see(key, value);
-        if spots.complete(kind, own) {
-            break;
+        if let Some(place) = SPOTS.find(key).and_then(|spot| found.get_mut(spot))
+            && place.is_none()
+        {
+            *place = Some(value);
+            if complete(&found, kind, own) {
+                break;
+            }
         }
     }
-    spots.routing(kind)
+    Spots::new(|spot| *found.get(spot)?).routing(kind)
 }
 
-/// The places in a body where some kind of event keeps an id, as far as they were seen. Which of them count is known
-/// only with the kind, which may come after the body.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Spots<'a> {
-    guild_id: Option<Value<'a>>,
-    channel_id: Option<Value<'a>>,
-    user_id: Option<Value<'a>>,
-    id: Option<Value<'a>>,
-    user: Option<Value<'a>>,
-    author: Option<Value<'a>>,
-    member: Option<Value<'a>>,
-    inviter: Option<Value<'a>>,
-    creator_id: Option<Value<'a>>,
-    meta: Option<Value<'a>>,
-}
+/// The keys of a body under which some kind of event keeps an id. Their indices:
+pub(crate) static SPOTS: Names<10> =
+    Names::new(["guild_id", "channel_id", "user_id", "id", "user", "author", "member", "inviter", "creator_id", "meta"]);
+const GUILD_ID: usize = 0;
+const CHANNEL_ID: usize = 1;
+const USER_ID: usize = 2;
+const ID: usize = 3;
+const USER: usize = 4;
+const AUTHOR: usize = 5;
+const MEMBER: usize = 6;
+const INVITER: usize = 7;
+const CREATOR_ID: usize = 8;
+const META: usize = 9;
 
-impl<'a> Spots<'a> {
-    /// Takes note of one entry of the body. Of a repeated key the first one counts.
-    #[inline]
-    pub(crate) fn see(&mut self, key: Value<'a>, value: Value<'a>) {
-        let Some(key) = key.as_bytes() else { return };
-        let slot = match &*key {
-            b"guild_id" => &mut self.guild_id,
-            b"channel_id" => &mut self.channel_id,
-            b"user_id" => &mut self.user_id,
-            b"id" => &mut self.id,
-            b"user" => &mut self.user,
-            b"author" => &mut self.author,
-            b"member" => &mut self.member,
-            b"inviter" => &mut self.inviter,
-            b"creator_id" => &mut self.creator_id,
-            b"meta" => &mut self.meta,
-            _ => return,
-        };
-        slot.get_or_insert(value);
+/// What lies under those keys, as `F` says. Which of them count is known only with the kind, which may come after the body.
+pub(crate) struct Spots<F>(F);
+
+impl<'a, F> Spots<F>
+where
+    F: Fn(usize) -> Option<Value<'a>>,
+{
+    pub(crate) fn new(at: F) -> Spots<F> {
+        Spots(at)
+    }
+
+    fn id(&self, spot: usize) -> Option<u64> {
+        (self.0)(spot)?.as_id()
+    }
+
+    /// The id of an object.
+    fn id_inside(&self, spot: usize) -> Option<u64> {
+        (self.0)(spot)?.get("id")?.as_id()
     }
 
     /// What the places mean in an event of this kind.
     pub(crate) fn routing(&self, kind: EventKind) -> Routing {
-        let id = self.id.and_then(Value::as_id);
-        let mut found = Routing {
-            guild_id: self.guild_id.and_then(Value::as_id),
-            channel_id: self.channel_id.and_then(Value::as_id),
-            user_id: self.user_id.and_then(Value::as_id),
-            id: None,
-        };
+        let id = self.id(ID);
+        let mut found = Routing { guild_id: self.id(GUILD_ID), channel_id: self.id(CHANNEL_ID), user_id: self.id(USER_ID), id: None };
         match own_id(kind) {
             OwnId::Guild => found.guild_id = id.or(found.guild_id),
             OwnId::Channel => found.channel_id = id.or(found.channel_id),
@@ -94,7 +90,7 @@ impl<'a> Spots<'a> {
             OwnId::Object => found.id = id,
         }
         if kind == EventKind::RateLimited && found.guild_id.is_none() {
-            found.guild_id = self.meta.and_then(|meta| meta.get("guild_id")).and_then(Value::as_id);
+            found.guild_id = (self.0)(META).and_then(|meta| meta.get("guild_id")).and_then(Value::as_id);
         }
         if found.user_id.is_none() {
             found.user_id = self.user_inside(kind);
@@ -104,28 +100,29 @@ impl<'a> Spots<'a> {
 
     /// The user of an event that has no `user_id`.
     fn user_inside(&self, kind: EventKind) -> Option<u64> {
-        let object_id = |object: Option<Value<'a>>| object?.get("id")?.as_id();
         match kind {
-            EventKind::MessageCreate | EventKind::MessageUpdate => object_id(self.author),
-            EventKind::InteractionCreate => object_id(self.member.and_then(|member| member.get("user"))).or(object_id(self.user)),
-            EventKind::InviteCreate => object_id(self.inviter),
+            EventKind::MessageCreate | EventKind::MessageUpdate => self.id_inside(AUTHOR),
+            EventKind::InteractionCreate => {
+                let member = (self.0)(MEMBER).and_then(|member| member.get("user")).and_then(|user| user.get("id"));
+                member.and_then(Value::as_id).or_else(|| self.id_inside(USER))
+            }
+            EventKind::InviteCreate => self.id_inside(INVITER),
             EventKind::GuildScheduledEventCreate | EventKind::GuildScheduledEventUpdate | EventKind::GuildScheduledEventDelete => {
-                self.creator_id.and_then(Value::as_id)
+                self.id(CREATOR_ID)
             }
             // An integration's or a rule's `user` is who made it; that is as good as any.
-            _ => object_id(self.user),
+            _ => self.id_inside(USER),
         }
     }
+}
 
-    /// Whether the rest of the body cannot add anything. It matters for GUILD_CREATE, whose body may be megabytes.
-    fn complete(&self, kind: EventKind, own: OwnId) -> bool {
-        match own {
-            OwnId::Guild | OwnId::User => self.id.is_some(),
-            OwnId::Channel => {
-                self.guild_id.is_some() && self.id.is_some() && (self.user_id.is_some() || kind != EventKind::ThreadMemberUpdate)
-            }
-            OwnId::Object => self.guild_id.is_some() && self.channel_id.is_some() && self.user_id.is_some() && self.id.is_some(),
-        }
+/// Whether the rest of a body cannot add anything. It matters for GUILD_CREATE, whose body may be megabytes.
+fn complete(found: &[Option<Value<'_>>; 10], kind: EventKind, own: OwnId) -> bool {
+    let has = |spot: usize| found.get(spot).is_some_and(Option::is_some);
+    match own {
+        OwnId::Guild | OwnId::User => has(ID),
+        OwnId::Channel => has(GUILD_ID) && has(ID) && (has(USER_ID) || kind != EventKind::ThreadMemberUpdate),
+        OwnId::Object => has(GUILD_ID) && has(CHANNEL_ID) && has(USER_ID) && has(ID),
     }
 }
 

@@ -81,7 +81,8 @@ impl GatewayUrl {
         }
         let encoding = match encoding {
             Encoding::Etf => "etf",
-            Encoding::Json => "json",
+            // The packed form is never on a wire.
+            Encoding::Json | Encoding::Packed => "json",
         };
         // Writing to a String cannot fail.
         let _ = write!(url, "v={version}&encoding={encoding}");

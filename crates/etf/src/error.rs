@@ -142,6 +142,11 @@ pub enum ErrorKind {
         /// The kind of term.
         what: &'static str,
     },
+    /// Packed bytes that were damaged, or are none.
+    Packed {
+        /// What is wrong with them.
+        what: &'static str,
+    },
     /// A container that is larger than the format can count (2^32 - 1 elements, or bytes of one string).
     Uncountable,
 }
@@ -202,6 +207,7 @@ impl fmt::Display for ErrorKind {
                 write!(f, "compressed term claims {claimed} bytes, inflates to {found}")
             }
             ErrorKind::NoJsonForm { what } => write!(f, "{what} has no JSON form"),
+            ErrorKind::Packed { what } => write!(f, "packed bytes are damaged: {what}"),
             ErrorKind::Uncountable => f.write_str("more than 4294967295 elements or bytes in one term"),
         }
     }

@@ -3,7 +3,7 @@
 //! Each step skips one term. On bytes that were never checked an iterator may end early; it never yields a slice outside of them.
 
 use crate::value::{Encoding, Value};
-use crate::{json, term, walk};
+use crate::{json, packed, term, walk};
 
 /// Entries of a map: see [`Value::entries`].
 #[derive(Clone, Debug)]
@@ -11,28 +11,39 @@ pub struct Entries<'a> {
     encoding: Encoding,
     bytes: &'a [u8],
     at: usize,
-    /// ETF: entries still to come. JSON: 0 at the end, else any other number.
+    /// ETF and packed: entries still to come. JSON: 0 at the end, else any other number.
     left: usize,
+    /// Packed: whether the keys are atoms.
+    atoms: bool,
 }
 
 impl<'a> Entries<'a> {
     #[inline]
     pub(crate) fn new(value: Value<'a>) -> Entries<'a> {
+        let value = unpacked(value);
         let (encoding, bytes) = (value.encoding(), value.raw());
+        let mut atoms = false;
         let (at, left) = match encoding {
             Encoding::Etf => match term::head(bytes, 0) {
                 Some(head) if bytes.first() == Some(&term::MAP) => (head.end, head.children / 2),
                 _ => (0, 0),
             },
             Encoding::Json => json_start(bytes, b'{', b'}'),
+            Encoding::Packed => match packed::head(bytes, 0) {
+                Some(head) if head.form != packed::Form::List => {
+                    atoms = head.form == packed::Form::AtomMap;
+                    (head.start, head.count)
+                }
+                _ => (0, 0),
+            },
         };
-        Entries { encoding, bytes, at, left }
+        Entries { encoding, bytes, at, left, atoms }
     }
 
     /// How many entries are left.
     pub(crate) fn size(self) -> usize {
         match self.encoding {
-            Encoding::Etf => self.left,
+            Encoding::Etf | Encoding::Packed => self.left,
             Encoding::Json => self.count(),
         }
     }
@@ -53,6 +64,16 @@ impl<'a> Entries<'a> {
     }
 
     #[inline]
+    fn next_packed(&mut self) -> Option<(Value<'a>, Value<'a>)> {
+        let (key, middle) = packed::key(self.bytes, self.at, self.atoms)?;
+        let end = packed::skip(self.bytes, middle)?;
+        let value = self.bytes.get(middle..end)?;
+        self.at = end;
+        self.left -= 1;
+        Some((Value::inner(Encoding::Packed, key), Value::inner(Encoding::Packed, value)))
+    }
+
+    #[inline]
     fn next_etf(&mut self) -> Option<(Value<'a>, Value<'a>)> {
         let middle = walk::skip(self.bytes, self.at)?;
         let end = walk::skip(self.bytes, middle)?;
@@ -61,6 +82,15 @@ impl<'a> Entries<'a> {
         self.at = end;
         self.left -= 1;
         Some((Value::inner(Encoding::Etf, key), Value::inner(Encoding::Etf, value)))
+    }
+}
+
+/// What a packed value holds as it was in another encoding is read in that; everything else is as it is.
+#[inline]
+fn unpacked(value: Value<'_>) -> Value<'_> {
+    match value.encoding() {
+        Encoding::Packed => packed::unwrap(value.raw()).unwrap_or(value),
+        _ => value,
     }
 }
 
@@ -92,6 +122,7 @@ impl<'a> Iterator for Entries<'a> {
         let entry = match self.encoding {
             Encoding::Etf => self.next_etf(),
             Encoding::Json => self.next_json(),
+            Encoding::Packed => self.next_packed(),
         };
         if entry.is_none() {
             self.left = 0;
@@ -116,6 +147,7 @@ pub struct Items<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Json,
+    Packed,
     Tuple,
     /// The last of the terms that are left is the tail.
     List,
@@ -137,7 +169,13 @@ static SMALL_INTEGERS: [[u8; 2]; 256] = {
 impl<'a> Items<'a> {
     #[inline]
     pub(crate) fn new(value: Value<'a>) -> Items<'a> {
+        let value = unpacked(value);
         let bytes = value.raw();
+        if value.encoding() == Encoding::Packed {
+            let (at, left) =
+                packed::head(bytes, 0).filter(|head| head.form == packed::Form::List).map_or((0, 0), |head| (head.start, head.count));
+            return Items { form: Form::Packed, bytes, at, left };
+        }
         if value.encoding() == Encoding::Json {
             let (at, left) = json_start(bytes, b'[', b']');
             return Items { form: Form::Json, bytes, at, left };
@@ -171,7 +209,7 @@ impl<'a> Items<'a> {
     /// How many elements are left.
     pub(crate) fn size(self) -> usize {
         match self.form {
-            Form::Tuple | Form::Bytes => self.left,
+            Form::Tuple | Form::Bytes | Form::Packed => self.left,
             Form::Json | Form::List => self.count(),
         }
     }
@@ -182,6 +220,15 @@ impl<'a> Items<'a> {
         let value = self.bytes.get(self.at..end)?;
         (self.at, self.left) = json_next(self.bytes, end);
         Some(Value::inner(Encoding::Json, value))
+    }
+
+    #[inline]
+    fn next_packed(&mut self) -> Option<Value<'a>> {
+        let end = packed::skip(self.bytes, self.at)?;
+        let value = self.bytes.get(self.at..end)?;
+        self.at = end;
+        self.left -= 1;
+        Some(Value::inner(Encoding::Packed, value))
     }
 
     #[inline]
@@ -220,6 +267,7 @@ impl<'a> Iterator for Items<'a> {
         }
         let item = match self.form {
             Form::Json => self.next_json(),
+            Form::Packed => self.next_packed(),
             _ => self.next_etf(),
         };
         if item.is_none() {

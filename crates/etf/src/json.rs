@@ -22,7 +22,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u64> {
 
 /// Index of the first quote or backslash from `at` on.
 #[inline(always)]
-fn find_quote(bytes: &[u8], mut at: usize) -> Option<usize> {
+pub(crate) fn find_quote(bytes: &[u8], mut at: usize) -> Option<usize> {
     while let Some(word) = word(bytes, at) {
         let hits = zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
         if hits != 0 {
@@ -44,6 +44,22 @@ fn skip_string(bytes: &[u8], mut at: usize) -> Option<usize> {
         }
         at += 2;
     }
+}
+
+/// How many bytes from the start on stand for themselves in a string; may be fewer than there are, by up to seven.
+#[inline(always)]
+pub(crate) fn plain(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(word) = word(bytes, at) {
+        let hits = zeros(word ^ (ONES * u64::from(b'"')))
+            | zeros(word ^ (ONES * u64::from(b'\\')))
+            | (word.wrapping_sub(ONES * 0x20) & !word & HIGHS);
+        if hits != 0 {
+            return at + (hits.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    at
 }
 
 #[inline(always)]

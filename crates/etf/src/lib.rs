@@ -1,8 +1,9 @@
-//! ETF and JSON terms: borrowed views, one-pass writers, transcoding, limits.
+//! ETF and JSON terms and their packed form: borrowed views, one-pass writers, transcoding, limits.
 //!
 //! Discord speaks two encodings, JSON text and Erlang's external term format (ETF). This crate reads both through one borrowed
 //! view, [`Value`]: a slice of the received bytes and the name of its encoding. A document is checked once, in one walk, by
-//! [`Value::parse`]; afterwards looking something up is a walk over bytes, and nothing is ever copied into a tree.
+//! [`Value::parse`]; afterwards looking something up is a walk over bytes, and nothing is ever copied into a tree. What is kept for long is
+//! kept in a third encoding of our own, the [`packed`] form, and read through the same view.
 //!
 //! What never happens here: no input or output, no clock, no logging, no panic on any input, no recursion over nested terms, no
 //! allocation in proportion to a length that a peer merely claims. Every error names the byte at which reading stopped, and what
@@ -27,11 +28,14 @@
 //! over as [`Kind::Opaque`]; they have no JSON form, and asking for one is an error.
 
 mod error;
+mod found;
 mod inflate;
 mod iterate;
 mod json;
 mod json_write;
+mod names;
 mod number;
+pub mod packed;
 mod term;
 mod text;
 mod transcode;
@@ -40,9 +44,12 @@ mod walk;
 mod write;
 
 pub use error::{Error, ErrorKind, Limits};
+pub use found::Found;
 pub use inflate::inflate;
 pub use iterate::{Entries, Items};
 pub use json_write::JsonWriter;
+pub use names::Names;
+pub use packed::PackedWriter;
 pub use transcode::{Transcoded, transcode};
 pub use value::{Encoding, Kind, Value};
 pub use write::{EtfWriter, Ids, TermWrite};

@@ -71,6 +71,7 @@ pub(crate) fn head(bytes: &[u8], at: usize) -> Option<Head> {
         if children <= rest.len() - size { Some(Head { end: at + size, children }) } else { None }
     };
     match *rest {
+        [ATOM | ATOM_UTF8, a, b, ..] => scalar(3 + usize::from(u16::from_be_bytes([a, b]))),
         [SMALL_ATOM | SMALL_ATOM_UTF8, n, ..] => scalar(2 + usize::from(n)),
         [SMALL_INTEGER, _, ..] => scalar(2),
         [INTEGER, ..] => scalar(5),
@@ -96,7 +97,6 @@ fn rare(bytes: &[u8], at: usize) -> Option<Head> {
         if children <= bytes.len().checked_sub(end)? { Some(Head { end, children }) } else { None }
     };
     match *bytes.get(at)? {
-        ATOM | ATOM_UTF8 => scalar(at + 3 + be16(bytes, at + 1)?),
         STRING => scalar(at + 3 + be16(bytes, at + 1)?),
         SMALL_TUPLE => container(at + 2, usize::from(*bytes.get(at + 1)?)),
         LARGE_TUPLE => container(at + 5, be32(bytes, at + 1)?),
@@ -360,6 +360,18 @@ pub(crate) fn int(raw: &[u8]) -> Option<Int<'_>> {
             Some(Int::Big { negative: sign != 0, magnitude: rest.get(..n)? })
         }
         _ => None,
+    }
+}
+
+/// An integer from 0 to 2^64 - 1; `None` for any other term. By itself because ids are read all the time.
+#[inline]
+pub(crate) fn unsigned(raw: &[u8]) -> Option<u64> {
+    match *raw {
+        [SMALL_INTEGER, n, ..] => Some(u64::from(n)),
+        [SMALL_BIG, 8, 0, a, b, c, d, e, f, g, h, ..] => Some(u64::from_le_bytes([a, b, c, d, e, f, g, h])),
+        [SMALL_BIG, 7, 0, a, b, c, d, e, f, g, ..] => Some(u64::from_le_bytes([a, b, c, d, e, f, g, 0])),
+        [INTEGER, a, b, c, d, ..] => i32::from_be_bytes([a, b, c, d]).try_into().ok(),
+        _ => int(raw)?.to_i128()?.try_into().ok(),
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::term::{self, Atom};
 use crate::value::{Encoding, Value};
-use crate::{DEPTH_MAX, json, number, text, write};
+use crate::{DEPTH_MAX, json, number, packed, text, write};
 
 /// What a transcoding had to change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,10 @@ pub fn transcode(value: Value<'_>, to: Encoding, out: &mut Vec<u8>) -> Result<Tr
     let result = match (value.encoding(), to) {
         (Encoding::Etf, Encoding::Json) => EtfToJson::new(value.raw(), out).run(),
         (Encoding::Json, Encoding::Etf) => json_to_etf(value.raw(), out).map(|()| Transcoded::default()),
+        (Encoding::Etf, Encoding::Packed) => packed::from_etf(value.raw(), out).map(|()| Transcoded::default()),
+        (Encoding::Json, Encoding::Packed) => packed::from_json(value.raw(), out).map(|()| Transcoded::default()),
+        (Encoding::Packed, Encoding::Etf) => packed::to_etf(value.raw(), out).map(|()| Transcoded::default()),
+        (Encoding::Packed, Encoding::Json) => packed::to_json(value.raw(), out),
         _ => copy(value, out).map(|()| Transcoded::default()),
     };
     if result.is_err() {
@@ -40,6 +44,9 @@ pub fn transcode(value: Value<'_>, to: Encoding, out: &mut Vec<u8>) -> Result<Tr
 fn copy(value: Value<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
     if value.raw().is_empty() {
         return Err(Error::new(0, ErrorKind::Short { what: "term", wants: 1, left: 0 }));
+    }
+    if value.encoding() == Encoding::Packed && packed::skip(value.raw(), 0) != Some(value.raw().len()) {
+        return Err(Error::new(0, ErrorKind::Packed { what: "a value is cut off, or bytes follow it" }));
     }
     out.extend_from_slice(value.raw());
     Ok(())
@@ -56,10 +63,14 @@ pub(crate) fn key_to_json(key: Value<'_>, out: &mut Vec<u8>) -> Result<bool, Err
         Encoding::Json if text::inside(key.raw()).is_some() => copy(key, out).map(|()| false),
         Encoding::Json => Err(Error::new(0, ErrorKind::Wanted { what: "'\"' at the start of a key", found: key.raw().first().copied() })),
         Encoding::Etf => etf_key(key.raw(), 0, out),
+        Encoding::Packed => {
+            let length = out.len();
+            packed::key_to_json(key.raw(), 0, out).inspect_err(|_| out.truncate(length))
+        }
     }
 }
 
-fn etf_key(raw: &[u8], at: usize, out: &mut Vec<u8>) -> Result<bool, Error> {
+pub(crate) fn etf_key(raw: &[u8], at: usize, out: &mut Vec<u8>) -> Result<bool, Error> {
     if term::text(raw).is_some() {
         return Ok(etf_text(raw, out));
     }
@@ -112,7 +123,7 @@ enum Form {
     List,
 }
 
-struct EtfToJson<'a, 'o> {
+pub(crate) struct EtfToJson<'a, 'o> {
     bytes: &'a [u8],
     at: usize,
     open: Vec<Frame>,
@@ -121,11 +132,11 @@ struct EtfToJson<'a, 'o> {
 }
 
 impl<'a, 'o> EtfToJson<'a, 'o> {
-    fn new(bytes: &'a [u8], out: &'o mut Vec<u8>) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], out: &'o mut Vec<u8>) -> Self {
         EtfToJson { bytes, at: 0, open: Vec::new(), out, done: Transcoded::default() }
     }
 
-    fn run(mut self) -> Result<Transcoded, Error> {
+    pub(crate) fn run(mut self) -> Result<Transcoded, Error> {
         self.term()?;
         while let Some(frame) = self.open.last_mut() {
             if frame.left == 0 {

@@ -5,8 +5,9 @@
 
 use crate::error::{Error, ErrorKind, Limits};
 use crate::iterate::{Entries, Items};
+use crate::names::Word;
 use crate::term::{self, Atom};
-use crate::{ETF_VERSION, json, number, text, walk};
+use crate::{ETF_VERSION, json, number, packed, text, walk};
 use std::borrow::Cow;
 
 /// How a payload is written down.
@@ -16,6 +17,8 @@ pub enum Encoding {
     Etf,
     /// JSON text (RFC 8259).
     Json,
+    /// The form in which the cache and its durable copy keep objects: see [`packed`]. Never on any wire.
+    Packed,
 }
 
 /// What a term is, as far as both encodings know.
@@ -39,7 +42,7 @@ pub enum Kind {
     Opaque,
 }
 
-/// A borrowed term of either encoding.
+/// A borrowed term of any encoding.
 ///
 /// Made by [`Value::parse`], every part of it is known to be well formed. Made by [`Value::from_raw`] from bytes that were never
 /// checked, questions are answered with `None` or nothing once the bytes make no sense; no question panics.
@@ -50,7 +53,7 @@ pub struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// Checks a whole document in one walk: ETF with its version byte 131, or a JSON text.
+    /// Checks a whole document in one walk: ETF with its version byte 131, a JSON text, or a packed value.
     ///
     /// Strings of JSON are checked to be UTF-8; binaries of ETF are not, since they need not be text ([`Value::as_str`] checks).
     ///
@@ -62,6 +65,7 @@ impl<'a> Value<'a> {
         let end = match encoding {
             Encoding::Etf => walk::check(bytes, start, 0, limits.depth_max)?,
             Encoding::Json => json::check(bytes, start, 0, limits.depth_max)?,
+            Encoding::Packed => packed::check(bytes, start, limits.depth_max)?,
         };
         finish(encoding, bytes, start, end)
     }
@@ -84,6 +88,11 @@ impl<'a> Value<'a> {
         let end = match encoding {
             Encoding::Etf => walk::check_entries(bytes, start, limits.depth_max, &mut show)?,
             Encoding::Json => json::check_entries(bytes, start, limits.depth_max, &mut show)?,
+            Encoding::Packed => {
+                let end = packed::check(bytes, start, limits.depth_max)?;
+                show_entries(value(bytes.get(start..end).unwrap_or_default()), visit);
+                end
+            }
         };
         finish(encoding, bytes, start, end)
     }
@@ -92,7 +101,7 @@ impl<'a> Value<'a> {
     #[inline]
     pub fn from_raw(encoding: Encoding, raw: &'a [u8]) -> Value<'a> {
         match encoding {
-            Encoding::Etf => Value { encoding, raw },
+            Encoding::Etf | Encoding::Packed => Value { encoding, raw },
             Encoding::Json => Value { encoding, raw: raw.trim_ascii() },
         }
     }
@@ -140,6 +149,7 @@ impl<'a> Value<'a> {
                 b'-' | b'0'..=b'9' => Kind::Float,
                 _ => Kind::Opaque,
             },
+            Encoding::Packed => packed::ask::kind(self.raw),
         }
     }
 
@@ -149,6 +159,7 @@ impl<'a> Value<'a> {
         match self.encoding {
             Encoding::Etf => term::atom(self.raw) == Some(Atom::Null),
             Encoding::Json => self.raw == b"null",
+            Encoding::Packed => packed::ask::is_null(self.raw),
         }
     }
 
@@ -163,6 +174,7 @@ impl<'a> Value<'a> {
             (Encoding::Json, b"true") => Some(true),
             (Encoding::Json, b"false") => Some(false),
             (Encoding::Json, _) => None,
+            (Encoding::Packed, raw) => packed::ask::as_bool(raw),
         }
     }
 
@@ -171,11 +183,16 @@ impl<'a> Value<'a> {
         match self.encoding {
             Encoding::Etf => term::int(self.raw)?.to_i128(),
             Encoding::Json => number::parse_json(self.raw),
+            Encoding::Packed => packed::ask::integer(self.raw),
         }
     }
 
     /// An integer from 0 to 2^64 - 1. Strings are not read as numbers: see [`Value::as_id`].
+    #[inline]
     pub fn as_u64(self) -> Option<u64> {
+        if self.encoding == Encoding::Etf {
+            return term::unsigned(self.raw);
+        }
         self.integer()?.try_into().ok()
     }
 
@@ -189,6 +206,7 @@ impl<'a> Value<'a> {
         match (self.encoding, self.raw.first()?) {
             (Encoding::Etf, &(term::FLOAT | term::NEW_FLOAT)) => term::float(self.raw),
             (Encoding::Json, b'-' | b'0'..=b'9') => json::float(self.raw),
+            (Encoding::Packed, _) => packed::ask::as_f64(self.raw),
             _ => self.integer().map(|value| value as f64),
         }
     }
@@ -199,6 +217,7 @@ impl<'a> Value<'a> {
         match self.encoding {
             Encoding::Etf => term::utf8(self.raw),
             Encoding::Json => text::decode(self.raw),
+            Encoding::Packed => packed::ask::as_str(self.raw),
         }
     }
 
@@ -210,19 +229,19 @@ impl<'a> Value<'a> {
                 Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
                 Cow::Owned(text) => Cow::Owned(text.into_bytes()),
             }),
+            Encoding::Packed => packed::ask::as_bytes(self.raw),
         }
     }
 
     /// A snowflake: an integer, or a string of decimal digits, that fits 64 bits. Source: Discord docs, API Reference: Snowflakes, and
     /// Gateway: ETF/JSON (ETF sends integers or strings, JSON strings).
+    #[inline]
     pub fn as_id(self) -> Option<u64> {
         match self.encoding {
-            Encoding::Etf => match term::text(self.raw) {
-                Some(text) => number::parse_decimal(text),
-                None => self.as_u64(),
-            },
+            Encoding::Etf => term::unsigned(self.raw).or_else(|| number::parse_decimal(term::text(self.raw)?)),
             // A digit has no reason to be escaped; an escaped one is not an id.
             Encoding::Json => number::parse_decimal(text::inside(self.raw).unwrap_or(self.raw)),
+            Encoding::Packed => packed::ask::as_id(self.raw),
         }
     }
 
@@ -236,16 +255,28 @@ impl<'a> Value<'a> {
                 None => is_number_key(self, key),
             },
             Encoding::Json => text::equals(self.raw, key.as_bytes()),
+            Encoding::Packed => packed::ask::is_key(self.raw, key),
         }
     }
 
     /// The value of the first entry with this key; `None` if there is none, and for terms that are no maps.
     pub fn get(self, key: &str) -> Option<Value<'a>> {
+        if self.encoding == Encoding::Packed && packed::unwrap(self.raw).is_none() {
+            return packed::get(self.raw, key).map(|raw| Value { encoding: Encoding::Packed, raw });
+        }
+        if self.encoding == Encoding::Etf
+            && let Some(word) = name_word(key)
+        {
+            return walk::get(self.raw, word).map(|raw| Value::inner(self.encoding, raw));
+        }
         self.entries().find(|(name, _)| name.is_key(key)).map(|(_, value)| value)
     }
 
     /// The values of several keys, in one walk that ends when all are found. Where a key occurs twice, the first counts.
     pub fn get_all<const N: usize>(self, keys: [&str; N]) -> [Option<Value<'a>>; N] {
+        if self.encoding == Encoding::Packed && packed::unwrap(self.raw).is_none() {
+            return packed::get_all(self.raw, keys).map(|raw| Some(Value { encoding: Encoding::Packed, raw: raw? }));
+        }
         let mut found = [None; N];
         let mut missing = N;
         for (name, value) in self.entries() {
@@ -275,7 +306,7 @@ impl<'a> Value<'a> {
         Items::new(self)
     }
 
-    /// Number of entries or elements; 0 for scalars. Walks the term, except for ETF maps and tuples.
+    /// Number of entries or elements; 0 for scalars. Walks the term, except for ETF maps and tuples and what is packed.
     pub fn len(self) -> usize {
         match self.kind() {
             Kind::Map => self.entries().size(),
@@ -290,6 +321,13 @@ impl<'a> Value<'a> {
     }
 }
 
+/// A key that keys of ETF can be compared with as bytes: an ASCII text (old atoms are Latin-1) that is not a number (keys may be).
+#[inline]
+fn name_word(key: &str) -> Option<Word> {
+    let number = matches!(key.as_bytes().first(), None | Some(b'-' | b'0'..=b'9'));
+    if number || !key.is_ascii() { None } else { Word::of(key.as_bytes()) }
+}
+
 #[cold]
 fn is_number_key(key: Value<'_>, wanted: &str) -> bool {
     let Some(int) = term::int(key.raw) else { return false };
@@ -298,8 +336,18 @@ fn is_number_key(key: Value<'_>, wanted: &str) -> bool {
     digits == wanted.as_bytes()
 }
 
+/// Shows the entries of a map, and before each those of its value, to `visit`: see [`Value::parse_entries`].
+fn show_entries<'a>(map: Value<'a>, mut visit: impl FnMut(Option<Value<'a>>, Value<'a>, Value<'a>)) {
+    for (outer, value) in map.entries() {
+        for (key, inner) in value.entries() {
+            visit(Some(outer), key, inner);
+        }
+        visit(None, outer, value);
+    }
+}
+
 /// Where the document's term begins.
-fn start(encoding: Encoding, bytes: &[u8], limits: &Limits) -> Result<usize, Error> {
+pub(crate) fn start(encoding: Encoding, bytes: &[u8], limits: &Limits) -> Result<usize, Error> {
     // Lengths inside are 32-bit numbers; a document that exceeds them could make sums of lengths overflow.
     let bytes_max = limits.bytes_max.min(u32::MAX as usize);
     if bytes.len() > bytes_max {
@@ -309,13 +357,14 @@ fn start(encoding: Encoding, bytes: &[u8], limits: &Limits) -> Result<usize, Err
         (Encoding::Etf, Some(&ETF_VERSION)) => Ok(1),
         (Encoding::Etf, found) => Err(Error::new(0, ErrorKind::Version { found: found.copied() })),
         (Encoding::Json, _) => Ok(json::skip_space(bytes, 0)),
+        (Encoding::Packed, _) => Ok(0),
     }
 }
 
 /// Takes the term out of its document, of which nothing must be left.
-fn finish(encoding: Encoding, bytes: &[u8], start: usize, end: usize) -> Result<Value<'_>, Error> {
+pub(crate) fn finish(encoding: Encoding, bytes: &[u8], start: usize, end: usize) -> Result<Value<'_>, Error> {
     let rest = match encoding {
-        Encoding::Etf => end,
+        Encoding::Etf | Encoding::Packed => end,
         Encoding::Json => json::skip_space(bytes, end),
     };
     if rest != bytes.len() {

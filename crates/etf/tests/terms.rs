@@ -4,7 +4,7 @@
 mod common;
 
 use common::{bytes, show};
-use trunkline_etf::{Encoding, EtfWriter, Ids, JsonWriter, Kind, Limits, TermWrite, Transcoded, Value, inflate, transcode};
+use trunkline_etf::{Encoding, EtfWriter, Found, Ids, JsonWriter, Kind, Limits, Names, TermWrite, Transcoded, Value, inflate, transcode};
 
 fn shown(encoding: Encoding, document: &[u8]) -> String {
     match Value::parse(encoding, document, &Limits::GATEWAY) {
@@ -273,6 +273,65 @@ fn a_map_is_searched_in_one_walk_and_the_first_of_equal_keys_counts() {
         });
         assert_eq!(whole.unwrap().raw(), raw);
         assert_eq!(seen, ["\"op\"=0", "\"x\"\"op\"=9", "\"x\"={\"op\": 9}", "\"d\"=[1, 2]", "\"op\"=1"]);
+    }
+}
+
+/// One map with this as its only key, in every way that a peer may write it; a value follows, and `room` more bytes.
+fn keyed(name: &str, room: usize) -> Vec<(Encoding, Vec<u8>)> {
+    let value = [&[109, 0, 0, 0, room as u8][..], &vec![b'v'; room]].concat();
+    let len = name.len() as u8;
+    let mut documents: Vec<_> = [&[100, 0, len][..], &[118, 0, len], &[115, len], &[119, len], &[109, 0, 0, 0, len]]
+        .into_iter()
+        .map(|head| (Encoding::Etf, [&[131, 116, 0, 0, 0, 1], head, name.as_bytes(), &value].concat()))
+        .collect();
+    documents.push((Encoding::Json, format!("{{\"{name}\":1}}").into_bytes()));
+    documents.push((Encoding::Json, format!("{{\"\\u{:04x}{}\" : 1}}", u32::from(name.as_bytes()[0]), &name[1..]).into_bytes()));
+    documents
+}
+
+#[test]
+fn names_are_found_in_the_walk_that_checks_and_their_lookalikes_are_not() {
+    static NAMES: Names<7> = Names::new(["s", "id", "user_id", "guild_id", "channel_id", "default_sort_or", "abcdefghijklmnop"]);
+    let names = ["s", "id", "user_id", "guild_id", "channel_id", "default_sort_or", "abcdefghijklmnop"];
+    for room in [0, 1, 5, 12, 40] {
+        for (index, name) in names.into_iter().enumerate() {
+            let lookalikes =
+                [format!("{name}x"), format!("x{name}"), format!("{name}\u{7f}"), name.to_uppercase(), format!("{name}abcdefghijklmnop")];
+            let others = lookalikes.iter().map(|key| (key.as_str(), None));
+            for (key, want) in others.chain([(name, Some(index))]) {
+                for (encoding, document) in keyed(key, room) {
+                    let mut found: Found<'_, 7, 7> = Found::new(encoding);
+                    let whole = Value::parse_finding(&document, &Limits::GATEWAY, &NAMES, 7, &NAMES, &mut found).unwrap();
+                    let hit = (0..7).find(|name| found.outer(*name).is_some());
+                    assert_eq!((hit, NAMES.find(whole.entries().next().unwrap().0)), (want, want), "{key} {document:?}");
+                    assert_eq!(whole.get(name).is_some(), want.is_some(), "{key} {document:?}");
+                }
+            }
+        }
+    }
+    // A zero byte behind a name is part of the key.
+    let zero = [131, 116, 0, 0, 0, 1, 100, 0, 3, b'i', b'd', 0, 106, 106, 106, 106, 106, 106];
+    assert!(Value::from_raw(Encoding::Etf, &zero[1..]).get("id").is_none());
+}
+
+#[test]
+fn a_name_found_inside_is_of_the_first_entry_that_may_hold_it() {
+    for document in [
+        r#"{"op":1,"d":{"a":1,"id":2,"id":3},"d":{"guild_id":4}}"#,
+        r#"{"d":7,"d":{"id":1}}"#,
+        r#"{"d":[{"id":1}],"x":{"id":2}}"#,
+        r#"{"x":{"d":{"id":1}},"d":{"d":{"id":2},"user":{"id":3}},"op":{}}"#,
+        "{}",
+        "[]",
+        "7",
+    ] {
+        common::find(Encoding::Json, document.as_bytes());
+        let mut etf = vec![131];
+        transcode(Value::from_raw(Encoding::Json, document.as_bytes()), Encoding::Etf, &mut etf).unwrap();
+        common::find(Encoding::Etf, &etf);
+        let mut writer = EtfWriter::new().with_atom_keys();
+        common::rewrite(Value::from_raw(Encoding::Json, document.as_bytes()), &mut writer);
+        common::find(Encoding::Etf, writer.as_slice());
     }
 }
 

@@ -63,6 +63,8 @@ pub struct IdentifyConfig {
     pub limit: SessionStartLimit,
     /// Asked again when the budget is spent.
     pub api: Option<BotApi>,
+    /// What a person types to release the reserve, for the log.
+    pub release: String,
     /// The process's clock.
     pub clock: Clock,
 }
@@ -199,6 +201,7 @@ struct Task {
     budget: IdentifyBudget,
     ledger: Option<Arc<dyn Ledger>>,
     api: Option<BotApi>,
+    release: String,
     clock: Clock,
     publish: watch::Sender<IdentifyStatus>,
     /// Weak, so that the task's own handle does not keep it alive.
@@ -237,6 +240,7 @@ impl Task {
             budget,
             ledger: config.ledger,
             api: config.api,
+            release: config.release,
             clock: config.clock,
             publish,
             to_self,
@@ -374,12 +378,12 @@ impl Task {
                 ),
                 Some(Blocked::Reserve) => tracing::error!(
                     bot = %self.bot,
-                    "{} of {} identifies are left of the day and {} are kept in reserve: {} shards wait; `trunkline shard \
-                     identify --use-reserve` lets them through",
+                    "{} of {} identifies are left of the day and {} are kept in reserve: {} shards wait; `{}` lets them through",
                     status.remaining,
                     status.total,
                     status.reserve,
-                    status.waiting.len()
+                    status.waiting.len(),
+                    self.release
                 ),
                 None => tracing::info!(bot = %self.bot, "identifies are granted again"),
             }

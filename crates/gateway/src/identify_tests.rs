@@ -37,6 +37,7 @@ async fn queue(ledger: &Arc<Memory>, clock: Clock, limit: SessionStartLimit) -> 
         ledger: Some(Arc::clone(ledger) as Arc<dyn Ledger>),
         limit,
         api: None,
+        release: "trunkline shard identify --use-reserve".to_owned(),
         clock,
     })
     .await

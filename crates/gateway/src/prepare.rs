@@ -86,14 +86,25 @@ pub enum PrepareError {
     Plan(#[from] PlanError),
 }
 
+/// Told when trouble begins, at each change of it, and with `None` when Discord answers again.
+pub type Trouble<'a> = &'a mut (dyn FnMut(Option<&str>) + Send);
+
 /// Prepares one bot, for as long as it takes.
 ///
 /// # Errors
 /// [`PrepareError`] for what does not pass by itself.
 pub async fn prepare_bot(api: &BotApi, wish: &BotWish, dice: &mut Dice) -> Result<PreparedBot, PrepareError> {
+    prepare_bot_telling(api, wish, dice, &mut |_| {}).await
+}
+
+/// The same; `trouble` is told what keeps it from going on, beside the log.
+///
+/// # Errors
+/// As [`prepare_bot`].
+pub async fn prepare_bot_telling(api: &BotApi, wish: &BotWish, dice: &mut Dice, trouble: Trouble<'_>) -> Result<PreparedBot, PrepareError> {
     let label = wish.label.as_str();
-    let me = keep_trying(label, dice, || api.me()).await?;
-    let (application_id, flags) = match keep_trying(label, dice, || api.application()).await {
+    let me = keep_trying(label, dice, trouble, || api.me()).await?;
+    let (application_id, flags) = match keep_trying(label, dice, trouble, || api.application()).await {
         Ok(application) => (application.id, Some(application.flags)),
         // A server like Discord that lacks this call: what the portal allows is not known, Discord's close code 4014 will tell.
         Err(error @ ApiError::BadAnswer { .. }) => {
@@ -106,7 +117,7 @@ pub async fn prepare_bot(api: &BotApi, wish: &BotWish, dice: &mut Dice) -> Resul
         Some(flags) => settle_intents(wish.intents, flags, &me.username, application_id)?,
         None => wish.intents.unwrap_or_else(|| Intents::allowed_by_flags(0)),
     };
-    let gateway = keep_trying(label, dice, || api.gateway_bot()).await?;
+    let gateway = keep_trying(label, dice, trouble, || api.gateway_bot()).await?;
     refuse_plain(api.base(), &gateway.url)?;
     let limit = gateway.session_start_limit;
     let plan = plan(wish.shards, gateway.shards, limit.max_concurrency)?;
@@ -166,6 +177,7 @@ fn settle_intents(written: Option<Intents>, application_flags: u64, name: &str, 
 async fn keep_trying<T, F: Future<Output = Result<T, ApiError>>>(
     label: &str,
     dice: &mut Dice,
+    trouble: Trouble<'_>,
     mut call: impl FnMut() -> F,
 ) -> Result<T, ApiError> {
     let began = Instant::now();
@@ -175,6 +187,7 @@ async fn keep_trying<T, F: Future<Output = Result<T, ApiError>>>(
         let error = match call().await {
             Ok(answer) => {
                 if told.is_some() {
+                    trouble(None);
                     tracing::info!(bot = label, "Discord answers again after {} s", began.elapsed().as_secs());
                 }
                 return Ok(answer);
@@ -186,6 +199,7 @@ async fn keep_trying<T, F: Future<Output = Result<T, ApiError>>>(
         };
         let line = error.to_string();
         if told.as_ref() != Some(&line) {
+            trouble(Some(&line));
             tracing::warn!(bot = label, "{line}; trying again until it answers");
             told = Some(line);
         }

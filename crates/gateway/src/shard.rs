@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use tokio_websockets::Message;
-use trunkline_discord::{Compression, Dice, Encoding, Envelope, EnvelopeError, Op, ShardId, Time};
+use trunkline_discord::{Compression, Dice, Encoding, Envelope, EnvelopeError, Op, Routing, ShardId, Time};
 use trunkline_session::{Action, Input, ResumePoint, Session, StopReason, Timer};
 
 use crate::clock::Clock;
@@ -111,6 +111,14 @@ enum Happened {
     Opened(Result<Socket, ConnectError>),
     Due,
     Message(Option<Result<Message, tokio_websockets::Error>>),
+}
+
+/// A frame as it was read: what it says, and the ids in its body.
+#[derive(Clone, Copy)]
+struct Frame<'a> {
+    encoding: Encoding,
+    envelope: &'a Envelope<'a>,
+    routing: Routing,
 }
 
 type Waiting<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
@@ -376,14 +384,14 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
     }
 
     fn frame(&mut self, encoding: Encoding, plain: &[u8]) {
-        let decoded = match Envelope::decode(encoding, plain, &self.decode) {
+        let decoded = match Envelope::decode_routed(encoding, plain, &self.decode) {
             Err(EnvelopeError::Compressed) => {
                 // A peer may send any frame as a compressed term; Discord is not known to.
                 let inflated = trunkline_etf::inflate(plain, &self.decode).map_err(EnvelopeError::Term);
                 match inflated.and_then(|inflated| inflated.ok_or(EnvelopeError::Compressed)) {
                     Ok(inflated) => {
-                        match Envelope::decode(encoding, &inflated, &self.decode) {
-                            Ok(envelope) => self.envelope(encoding, &envelope),
+                        match Envelope::decode_routed(encoding, &inflated, &self.decode) {
+                            Ok((envelope, routing)) => self.envelope(Frame { encoding, envelope: &envelope, routing }),
                             Err(error) => self.undecodable(&error),
                         }
                         return;
@@ -394,7 +402,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
             decoded => decoded,
         };
         match decoded {
-            Ok(envelope) => self.envelope(encoding, &envelope),
+            Ok((envelope, routing)) => self.envelope(Frame { encoding, envelope: &envelope, routing }),
             Err(error) => self.undecodable(&error),
         }
     }
@@ -404,12 +412,12 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
         self.step(Input::BadFrame, None);
     }
 
-    fn envelope(&mut self, encoding: Encoding, envelope: &Envelope<'_>) {
-        self.step(Input::Frame(envelope.clone()), Some((encoding, envelope)));
+    fn envelope(&mut self, frame: Frame<'_>) {
+        self.step(Input::Frame(frame.envelope.clone()), Some(frame));
     }
 
     /// One input, and everything that follows from it. `frame` is the one that the input is about.
-    fn step(&mut self, input: Input<'_>, frame: Option<(Encoding, &Envelope<'_>)>) {
+    fn step(&mut self, input: Input<'_>, frame: Option<Frame<'_>>) {
         let now = self.tools.clock.now();
         let mut todo = std::mem::take(&mut self.todo);
         self.session.step(input, now, &mut self.dice, &mut todo);
@@ -424,7 +432,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
         }
     }
 
-    fn act(&mut self, action: Action, now: Time, frame: Option<(Encoding, &Envelope<'_>)>) {
+    fn act(&mut self, action: Action, now: Time, frame: Option<Frame<'_>>) {
         match action {
             Action::Deliver { s } => self.deliver(s, now, frame),
             Action::Duplicate { s } => {
@@ -475,7 +483,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
                 self.handler.gap(session, first_s, last_s);
             }
             Action::Report(report) => {
-                self.telling.report(&report);
+                self.telling.report(&report, self.tools.clock.unix_ms());
                 self.handler.report(&report);
             }
             Action::Stopped(reason) => {
@@ -485,8 +493,8 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
         }
     }
 
-    fn deliver(&mut self, s: u64, now: Time, frame: Option<(Encoding, &Envelope<'_>)>) {
-        let (Some((encoding, envelope)), Some(point)) = (frame, self.session.resume_point()) else {
+    fn deliver(&mut self, s: u64, now: Time, frame: Option<Frame<'_>>) {
+        let (Some(Frame { encoding, envelope, routing }), Some(point)) = (frame, self.session.resume_point()) else {
             debug_assert!(false, "a dispatch is delivered out of a frame, inside a session");
             return;
         };
@@ -494,6 +502,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
         self.handler.dispatch(Dispatched {
             envelope,
             encoding,
+            routing,
             session: point.session,
             s,
             received_at: now,

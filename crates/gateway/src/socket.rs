@@ -44,7 +44,8 @@ impl Connection {
     /// a minute.
     pub(crate) fn send(&mut self, op: Op, bytes: Vec<u8>) {
         let message = match self.encoding {
-            Encoding::Json => Message::text(bytes),
+            // The packed form is never on a wire.
+            Encoding::Json | Encoding::Packed => Message::text(bytes),
             Encoding::Etf => Message::binary(bytes),
         };
         if op == Op::Heartbeat {

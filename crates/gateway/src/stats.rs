@@ -1,11 +1,37 @@
-//! A shard's counters: written by its driver alone, read by anybody.
+//! A shard's counters, and why it is not live: written by its driver alone, read by anybody.
 //!
-//! Plain atomics without order between them: each is right, and together they are as of about now.
+//! Plain atomics without order between them: each is right, and together they are as of about now. The one lock is taken
+//! when a connection ends or begins, never for a frame.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use trunkline_session::{Cause, LostCause, Phase};
+use trunkline_session::{Cause, LostCause, Phase, StopReason};
+
+/// The pause before the next connection, or the attempt that it led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// Why the last connection ended.
+    pub cause: Cause,
+    /// Which attempt in a row this is, from 1.
+    pub attempt: u32,
+    /// Whether the next connection resumes; else it identifies.
+    pub resume: bool,
+    /// When the socket is, or was, to be opened: milliseconds since 1970.
+    pub until_unix_ms: u64,
+}
+
+/// Why a shard is not live, for the people who look at the status. Empty while it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// What the last connection came to.
+    pub pause: Option<Pause>,
+    /// Why the last socket could not be opened.
+    pub trouble: Option<String>,
+    /// Why it has stopped for good.
+    pub stopped: Option<StopReason>,
+}
 
 macro_rules! counters {
     ($(#[$attribute:meta])* $name:ident { $($(#[$doc:meta])* $field:ident),* $(,)? }) => {
@@ -68,6 +94,7 @@ counters! {
 #[derive(Debug, Default)]
 pub struct ShardStats {
     phase: AtomicU8,
+    standing: Mutex<Standing>,
     /// Bytes read from sockets, above TLS and before decompression.
     pub bytes_compressed: AtomicU64,
     /// Bytes after decompression.
@@ -88,6 +115,8 @@ pub struct ShardStats {
     pub bad_frames: AtomicU64,
     /// IDENTIFYs sent.
     pub identifies: AtomicU64,
+    /// New sessions that became ready.
+    pub readies: AtomicU64,
     /// RESUMEs sent.
     pub resumes_sent: AtomicU64,
     /// Resumes that succeeded.
@@ -152,6 +181,23 @@ impl ShardStats {
 
     pub(crate) fn set_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Relaxed);
+    }
+
+    pub(crate) fn edit(&self, edit: impl FnOnce(&mut Standing)) {
+        // Nothing panics with the lock held; if it did, what stands there is still the best there is to tell.
+        edit(&mut self.standing.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+
+    /// Why it is not live.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.standing.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Whether it has been live since the start of the process.
+    #[must_use]
+    pub fn ready_once(&self) -> bool {
+        self.readies.load(Relaxed) + self.resumed.load(Relaxed) > 0
     }
 
     /// Where the session is.

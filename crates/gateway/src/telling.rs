@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use trunkline_discord::ShardId;
 use trunkline_session::{LostCause, Notice, Report, StopReason};
 
-use crate::stats::{ShardStats, add};
+use crate::stats::{Pause, ShardStats, Standing, add};
 
 pub(crate) struct Telling {
     shard: ShardId,
@@ -37,12 +37,14 @@ impl Telling {
     }
 
     pub(crate) fn opened(&mut self) {
+        self.stats.edit(|standing| standing.trouble = None);
         if self.trouble.take().is_some() {
             say!(self, info, "the gateway can be reached again");
         }
     }
 
     pub(crate) fn not_opened(&mut self, why: &str) {
+        self.stats.edit(|standing| standing.trouble = Some(why.to_owned()));
         if self.trouble.as_deref() != Some(why) {
             say!(self, warn, "{why}; trying again until it can be reached");
             self.trouble = Some(why.to_owned());
@@ -59,12 +61,15 @@ impl Telling {
     }
 
     pub(crate) fn ready(&self, session: u64, guilds: usize) {
+        add(&self.stats.readies, 1);
+        self.stats.edit(|standing| *standing = Standing::default());
         say!(self, info, session, guilds, "ready with a new session");
     }
 
     pub(crate) fn resumed(&self, session: u64, replayed: u64) {
         add(&self.stats.resumed, 1);
         add(&self.stats.replayed, replayed);
+        self.stats.edit(|standing| *standing = Standing::default());
         let (repeated, missing) = self.repeated_and_missing();
         let repeated = repeated - self.before_resume.0;
         let missing = missing - self.before_resume.1;
@@ -87,17 +92,23 @@ impl Telling {
     }
 
     pub(crate) fn stopped(&self, reason: StopReason) {
+        self.stats.edit(|standing| *standing = Standing { stopped: Some(reason), ..Standing::default() });
         match reason {
             StopReason::Fatal(_) => say!(self, error, "{reason}"),
             StopReason::Asked | StopReason::Ended => say!(self, info, "{reason}"),
         }
     }
 
-    pub(crate) fn report(&mut self, report: &Report) {
+    /// `unix_ms`: the wall clock, for the people who look at the status.
+    pub(crate) fn report(&mut self, report: &Report, unix_ms: u64) {
         let stats = self.stats.clone();
         match report {
             Report::Reconnecting { cause, resume, after, attempt } => {
                 stats.reconnecting(*cause);
+                let until_unix_ms = unix_ms.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+                // The session counts from 0; a person's first attempt is the first.
+                let pause = Pause { cause: *cause, attempt: attempt.saturating_add(1), resume: *resume, until_unix_ms };
+                stats.edit(|standing| standing.pause = Some(pause));
                 let how = if *resume { "resuming" } else { "identifying anew" };
                 let after_ms = after.as_millis();
                 // The first attempt is news; those after it only when the cause is not the one already said.
@@ -123,6 +134,7 @@ impl Telling {
             Report::GrantUnused => say!(self, debug, "a grant to identify was given back"),
             Report::UnknownOp(op) => say!(self, debug, op, "a frame with an unknown op was ignored"),
             Report::Unexpected { op, why } => say!(self, warn, "a frame out of place was ignored ({}): {why}", op.name()),
+            Report::ResumedAgain => say!(self, debug, "RESUMED came in a live session; ignored"),
             Report::BeatHeldBack => {
                 say!(self, warn, "a heartbeat was held back: the connection has sent its 120 frames of this minute");
             }

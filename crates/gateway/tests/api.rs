@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use trunkline_discord::{Dice, Intents, Token};
-use trunkline_gateway::{ApiError, BotApi, BotWish, Net, NetLimits, PrepareError, ShardsWanted, prepare_bot};
+use trunkline_gateway::{ApiError, BotApi, BotWish, Net, NetLimits, PrepareError, ShardsWanted, prepare_bot, prepare_bot_telling};
 
 type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
@@ -230,9 +230,12 @@ async fn trouble_that_passes_is_waited_out() {
         fine(path)
     })
     .await;
-    let bot = prepare_bot(&api(at), &wish(None), &mut Dice::new(1)).await.unwrap();
+    let mut told = Vec::new();
+    let mut tell = |trouble: Option<&str>| told.push(trouble.map(str::to_owned));
+    let bot = prepare_bot_telling(&api(at), &wish(None), &mut Dice::new(1), &mut tell).await.unwrap();
     assert_eq!(bot.bot_id, 42);
     assert_eq!(asked.lock().unwrap().len(), 5);
+    assert!(matches!(&told[..], [Some(first), Some(second), None] if first.contains("503") && second.contains("429")), "{told:?}");
 }
 
 #[tokio::test]

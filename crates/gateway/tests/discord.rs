@@ -88,6 +88,7 @@ async fn run(encoding: Encoding, compression: Compression, faults: &[FaultKind])
         ledger: Some(Arc::new(LongAgo)),
         limit: bot.limit,
         api: Some(api),
+        release: String::new(),
         clock,
     })
     .await;

@@ -12,7 +12,7 @@ use support::{Rig, Told};
 use tokio::time::{Instant, sleep};
 use tokio_websockets::Message;
 use trunkline_discord::{Compression, Encoding, Intents, Object, Op};
-use trunkline_gateway::{Phase, ShardConfig, ShardControl};
+use trunkline_gateway::{Phase, ShardConfig, ShardControl, Standing};
 use trunkline_session::{Cause, Report, ResumePoint, StopReason};
 
 #[tokio::test(start_paused = true)]
@@ -242,6 +242,7 @@ async fn a_late_hello_is_not_waited_for() {
 async fn a_fatal_close_code_stops_with_what_to_do() {
     for (code, words) in [(4004, "token"), (4014, "ntent")] {
         let rig = Rig::json().await;
+        let stats = rig.stats.clone();
         let (end, ()) = rig
             .run(None, async |mut gateway, _, control| {
                 let mut peer = gateway.accept().await;
@@ -256,6 +257,8 @@ async fn a_fatal_close_code_stops_with_what_to_do() {
         let StopReason::Fatal(found) = end.reason else { panic!("{end:?}") };
         assert_eq!((found.0, end.point), (code, None));
         assert!(end.reason.to_string().contains(words), "{}", end.reason);
+        assert_eq!(stats.standing(), Standing { stopped: Some(end.reason), ..Standing::default() });
+        assert!(!stats.ready_once());
     }
 }
 
@@ -317,8 +320,31 @@ async fn a_gateway_that_cannot_be_reached_is_tried_until_it_can() {
         assert_eq!(stats.reconnects.open_failed.load(Relaxed), 3);
         peer.welcome("one").await;
         recorder.until_events(1).await;
+        assert!(stats.ready_once());
+        assert_eq!(stats.standing(), Standing::default(), "what is over is not told any more");
         control.send(ShardControl::Stop).await.unwrap();
         peer.closed().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_waits_for_its_next_attempt_says_which_when_and_why() {
+    let rig = Rig::json().await;
+    let stats = rig.stats.clone();
+    rig.run(None, async |mut gateway, _, control| {
+        for _ in 0..4 {
+            drop(gateway.callers.recv().await.unwrap());
+        }
+        // Pauses of 0, about 1 and about 2 s have passed, one of about 4 s has begun.
+        sleep(Duration::from_millis(10)).await;
+        let standing = stats.standing();
+        let pause = standing.pause.unwrap();
+        assert_eq!((stats.phase(), pause.attempt, pause.cause, pause.resume), (Phase::Waiting, 4, Cause::OpenFailed, false));
+        let after_ms = pause.until_unix_ms - 1_800_000_000_000;
+        assert!((5_000..=7_100).contains(&after_ms), "{after_ms}");
+        assert!(standing.trouble.unwrap().contains("main.test"));
+        control.send(ShardControl::Stop).await.unwrap();
     })
     .await;
 }

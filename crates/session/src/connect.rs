@@ -95,8 +95,12 @@ impl Session {
     fn reconnect(&mut self, cause: Cause, now: Time, dice: &mut Dice, todo: &mut Vec<Action>) {
         let limits = self.config.limits;
         let mut wait = Duration::ZERO;
+        let identifying = matches!(self.state, State::Joining { stage: Stage::Identify { .. }, .. });
         match &self.state {
-            State::Live { since, .. } if now.since(*since) >= limits.steady => self.attempt = 0,
+            State::Live { since, .. } if now.since(*since) >= limits.steady => {
+                self.attempt = 0;
+                self.identifies_refused = 0;
+            }
             State::Joining { stage: Stage::Resume { replayed }, .. } if cause != Cause::RestartAsked && self.held.is_some() => {
                 if *replayed == 0 {
                     self.resumes_failed += 1;
@@ -107,12 +111,19 @@ impl Session {
                 }
             }
             // An IDENTIFY was spent on nothing: the next one is not to follow at once, whatever the reason.
-            State::Joining { stage: Stage::Identify { .. }, .. } => wait = between(limits.invalid_wait, dice),
+            _ if identifying => wait = between(limits.invalid_wait, dice),
             _ => {}
         }
         match cause {
             Cause::RestartAsked => self.attempt = 0,
-            Cause::InvalidSession { resumable: false } => wait = between(limits.invalid_wait, dice),
+            Cause::InvalidSession { resumable: false } => {
+                wait = between(limits.invalid_wait, dice);
+                // Discord has been reached and has answered: connects that failed before are no reason to wait longer.
+                // Only IDENTIFYs that come to nothing in a row are.
+                let wasted = identifying || matches!(self.state, State::Live { .. });
+                self.attempt = if wasted { self.identifies_refused } else { 0 };
+                self.identifies_refused = self.identifies_refused.saturating_add(u32::from(wasted));
+            }
             Cause::Closed(Some(4008)) => wait = limits.slow_down,
             _ => {}
         }

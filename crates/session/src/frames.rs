@@ -96,7 +96,7 @@ impl Session {
                     }
                 }
             }
-            _ if resumed => unexpected(Op::Dispatch, "RESUMED came in a live session", todo),
+            _ if resumed => todo.push(Action::Report(Report::ResumedAgain)),
             _ => {}
         }
     }

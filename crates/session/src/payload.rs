@@ -39,7 +39,8 @@ fn any_length(encoding: Encoding, op: Op, body: impl FnOnce(&mut dyn TermWrite) 
             write(&mut writer, op, body)?;
             writer.into_vec()
         }
-        Encoding::Json => {
+        // The packed form is never on a wire.
+        Encoding::Json | Encoding::Packed => {
             let mut writer = JsonWriter::new();
             write(&mut writer, op, body)?;
             writer.into_vec()

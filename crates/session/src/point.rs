@@ -96,7 +96,8 @@ impl ResumePoint {
         out.push(VERSION);
         out.push(match self.encoding {
             Encoding::Etf => 0,
-            Encoding::Json => 1,
+            // The packed form is never on a wire.
+            Encoding::Json | Encoding::Packed => 1,
         });
         out.push(match self.compression {
             Compression::None => 0,

@@ -266,6 +266,8 @@ pub enum Report {
         /// What was wrong.
         why: &'static str,
     },
+    /// RESUMED came in a session that was live already. Discord does that now and then; it changes nothing.
+    ResumedAgain,
     /// A heartbeat was held back, because the connection has used up its frames.
     BeatHeldBack,
     /// The configured presence makes IDENTIFY too long or is malformed; it was left out.

@@ -23,6 +23,9 @@ pub struct Session {
     pub(crate) armed: [Option<Time>; Timer::ALL.len()],
     /// Connections in a row that did not become live for a while.
     pub(crate) attempt: u32,
+    /// IDENTIFYs in a row that op 9 made worthless before the session was live for a while. They have a row of their
+    /// own: each cost one of the day's.
+    pub(crate) identifies_refused: u32,
     /// The last resume address did not work: the main one is next.
     pub(crate) use_main_url: bool,
     /// RESUMEs in a row that brought nothing.
@@ -174,6 +177,7 @@ impl Session {
             state: State::Idle,
             armed: [None; Timer::ALL.len()],
             attempt: 0,
+            identifies_refused: 0,
             use_main_url: false,
             resumes_failed: 0,
             resumes_failing_since: None,

@@ -1,7 +1,7 @@
 //! What several tests share: showing a term, asking it every question, and hexadecimal.
 #![allow(dead_code)]
 
-use trunkline_etf::{Encoding, EtfWriter, JsonWriter, Kind, Limits, TermWrite, Value, transcode};
+use trunkline_etf::{Encoding, EtfWriter, Found, JsonWriter, Kind, Limits, Names, TermWrite, Value, transcode};
 
 /// Bytes from hexadecimal digits; spaces are for the reader.
 pub(crate) fn bytes(hex: &str) -> Vec<u8> {
@@ -60,6 +60,32 @@ pub(crate) fn ask(value: Value<'_>, depth: usize) -> usize {
     asked
 }
 
+/// Names that documents of tests have as keys, by chance or on purpose.
+pub(crate) static OUTER: Names<5> = Names::new(["op", "d", "s", "a", "x"]);
+pub(crate) static INNER: Names<6> = Names::new(["id", "guild_id", "channel_id", "a", "user", "d"]);
+
+/// Parsing that finds names must accept, refuse and find just what parsing first and looking afterwards does.
+pub(crate) fn find(encoding: Encoding, data: &[u8]) {
+    let limits = &Limits::GATEWAY;
+    for within in 0..5 {
+        let mut found = Found::new(encoding);
+        let whole = Value::parse_finding(data, limits, &OUTER, within, &INNER, &mut found);
+        assert_eq!(whole.map(Value::raw), Value::parse(encoding, data, limits).map(Value::raw), "all ways to parse must agree");
+        let Ok(whole) = whole else { return };
+        let raw = |value: Option<Value<'_>>| value.map(|value| value.raw().to_vec());
+        let slowly = |map: Value<'_>, name: &str| raw(map.entries().find(|(key, _)| key.is_key(name)).map(|(_, value)| value));
+        for (index, name) in ["op", "d", "s", "a", "x"].into_iter().enumerate() {
+            let want = slowly(whole, name);
+            assert_eq!((raw(found.outer(index)), raw(whole.get(name))), (want.clone(), want), "{name}");
+        }
+        let inner = found.outer(within).unwrap_or(Value::from_raw(encoding, &[]));
+        for (index, name) in ["id", "guild_id", "channel_id", "a", "user", "d"].into_iter().enumerate() {
+            let want = slowly(inner, name);
+            assert_eq!((raw(found.inner(index)), raw(inner.get(name))), (want.clone(), want), "{within} {name}");
+        }
+    }
+}
+
 /// Everything that can be done with bytes of unknown origin.
 pub(crate) fn torment(data: &[u8]) {
     for encoding in [Encoding::Etf, Encoding::Json] {
@@ -67,6 +93,7 @@ pub(crate) fn torment(data: &[u8]) {
         let whole = Value::parse(encoding, data, &Limits::GATEWAY);
         let visited = Value::parse_entries(encoding, data, &Limits::GATEWAY, |_, key, value| seen += key.raw().len() + value.raw().len());
         assert_eq!(whole.map(Value::raw), visited.map(Value::raw), "both ways to parse must agree");
+        find(encoding, data);
         ask(Value::from_raw(encoding, data), 3);
         for to in [Encoding::Etf, Encoding::Json] {
             let mut out = b"kept".to_vec();

@@ -233,8 +233,16 @@ impl Rig {
     pub async fn new(encoding: Encoding, compression: Compression) -> Self {
         let (gateway, net) = Gateway::new();
         let clock = Clock::starting_at(1_800_000_000_000_000);
-        let queue =
-            IdentifyQueue::start(IdentifyConfig { bot: 42, count: 1, shards: vec![0], ledger: None, limit: LIMIT, api: None, clock });
+        let queue = IdentifyQueue::start(IdentifyConfig {
+            bot: 42,
+            count: 1,
+            shards: vec![0],
+            ledger: None,
+            limit: LIMIT,
+            api: None,
+            release: String::new(),
+            clock,
+        });
         let queue = queue.await;
         let stats = Arc::new(ShardStats::default());
         let (control, receiver) = mpsc::channel(16);

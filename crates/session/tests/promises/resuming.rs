@@ -146,6 +146,55 @@ fn op_9_false_drops_the_session_waits_one_to_five_seconds_and_identifies_at_the_
 }
 
 #[test]
+fn after_op_9_the_wait_is_one_to_five_seconds_however_many_connects_had_failed_before() {
+    for seed in 0..50 {
+        let mut rig = Rig::seeded(config(), Some(stored()), seed);
+        rig.give(Input::Start);
+        for _ in 0..8 {
+            rig.give(Input::OpenFailed);
+            if rig.phase() == Phase::Waiting {
+                rig.fire_next();
+            }
+        }
+        assert!(rig.session.state().attempt > 6);
+        rig.greet();
+        let (_, _, after) = reconnecting(&rig.invalid(false));
+        assert!(after >= secs(1) && after <= secs(5), "seed {seed}: {after:?}");
+        // A connect that fails now begins its pauses anew as well.
+        rig.fire_next();
+        let (_, _, after) = reconnecting(&rig.give(Input::OpenFailed));
+        assert!(after <= secs(1), "seed {seed}: {after:?}");
+        // So does a first IDENTIFY that is refused.
+        rig.reconnect();
+        rig.give(Input::IdentifyGranted);
+        let (_, _, after) = reconnecting(&rig.invalid(false));
+        assert!(after >= secs(1) && after <= secs(5), "seed {seed}: {after:?}");
+    }
+}
+
+#[test]
+fn identifies_refused_in_a_row_wait_longer_and_longer_until_one_is_taken() {
+    let mut rig = Rig::new(config(), None);
+    rig.give(Input::Start);
+    rig.greet();
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        rig.give(Input::IdentifyGranted);
+        waits.push(reconnecting(&rig.invalid(false)).2);
+        rig.reconnect();
+    }
+    assert!(waits[0] <= secs(5) && waits[9] >= secs(48), "the day's identifies must not be spent in an hour: {waits:?}");
+    rig.give(Input::IdentifyGranted);
+    rig.ready();
+    assert!(reconnecting(&rig.invalid(false)).2 >= secs(48), "a session that does not last is an identify for nothing as well");
+    rig.reconnect();
+    rig.give(Input::IdentifyGranted);
+    rig.ready();
+    rig.pass(secs(2), true);
+    assert!(reconnecting(&rig.invalid(false)).2 <= secs(5), "one that lasts ends the row");
+}
+
+#[test]
 fn op_9_with_anything_but_true_counts_as_false() {
     for d in ["null", "1", r#""true""#, "{}"] {
         let mut rig = Rig::live();

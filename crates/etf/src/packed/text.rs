@@ -1,0 +1,367 @@
+//! Strings that are kept as something smaller than their text: times, hashes, decimal numbers.
+//!
+//! Each is taken only if writing it out gives the same text again, byte for byte; so nothing is lost by trying.
+
+/// A point in time as Discord writes it (ISO 8601, UTC), with how it was written.
+///
+/// | form | text | kept as |
+/// |---|---|---|
+/// | 0 | `2023-04-11T09:33:12.529000+00:00` | milliseconds, 6 bytes |
+/// | 1 | `2023-04-11T09:33:12.529123+00:00` | microseconds, 7 bytes |
+/// | 2 | `2023-04-11T09:33:12+00:00` | seconds, 5 bytes |
+/// | 3 | `2023-04-11T09:33:12.529+00:00` | milliseconds, 6 bytes |
+/// | 4 | `2023-04-11T09:33:12.529000Z` | milliseconds, 6 bytes |
+/// | 5 | `2023-04-11T09:33:12.529123Z` | microseconds, 7 bytes |
+/// | 6 | `2023-04-11T09:33:12Z` | seconds, 5 bytes |
+/// | 7 | `2023-04-11T09:33:12.529Z` | milliseconds, 6 bytes |
+///
+/// Years 1970 to 9999 (microseconds to 4253); other times stay text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Time {
+    pub(crate) form: u8,
+    /// Since 1970, in the unit of the form.
+    pub(crate) count: u64,
+}
+
+/// Longest text of a time.
+pub(crate) const TIME_TEXT: usize = 32;
+const SECONDS_A_DAY: u64 = 86_400;
+/// Days from 1970 to the end of 9999.
+const DAYS_MAX: u64 = 2_932_897;
+
+/// Two digits as a number.
+#[inline(always)]
+fn two(text: &[u8], at: usize) -> Option<u64> {
+    let pair = text.get(at..)?.first_chunk::<2>()?;
+    let (tens, ones) = (pair[0].wrapping_sub(b'0'), pair[1].wrapping_sub(b'0'));
+    if tens > 9 || ones > 9 { None } else { Some(u64::from(tens) * 10 + u64::from(ones)) }
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar (from March on, so that the leap day ends the year).
+#[inline]
+fn days(year: u64, month: u64, day: u64) -> u64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468
+}
+
+/// The date of a day since 1970-01-01.
+#[inline]
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (year, month) = if month < 10 { (0, month + 3) } else { (1, month - 9) };
+    (era * 400 + year_of_era + year, month, day)
+}
+
+impl Time {
+    /// Bytes that a time of this form takes.
+    pub(crate) const fn bytes(form: u8) -> u8 {
+        match form {
+            0 | 3 | 4 | 7 => 6,
+            1 | 5 => 7,
+            _ => 5,
+        }
+    }
+
+    /// How many of the unit make a second.
+    const fn unit(form: u8) -> u64 {
+        match Time::bytes(form) {
+            6 => 1_000,
+            7 => 1_000_000,
+            _ => 1,
+        }
+    }
+
+    /// A time that was kept; `None` beyond the year 9999.
+    #[inline]
+    pub(crate) fn new(form: u8, count: u64) -> Option<Time> {
+        if count / Time::unit(form) < DAYS_MAX * SECONDS_A_DAY { Some(Time { form, count }) } else { None }
+    }
+
+    /// Reads a text that [`Time::write`] would write exactly so.
+    #[inline]
+    pub(crate) fn parse(text: &[u8]) -> Option<Time> {
+        if text.get(10) != Some(&b'T') || text.get(4) != Some(&b'-') || text.get(7) != Some(&b'-') {
+            return None;
+        }
+        if text.get(13) != Some(&b':') || text.get(16) != Some(&b':') {
+            return None;
+        }
+        let year = two(text, 0)? * 100 + two(text, 2)?;
+        let (month, day, hour) = (two(text, 5)?, two(text, 8)?, two(text, 11)?);
+        let (minute, second) = (two(text, 14)?, two(text, 17)?);
+        let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+        let days_of_month = match month {
+            1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+            4 | 6 | 9 | 11 => 30,
+            2 if leap => 29,
+            2 => 28,
+            _ => return None,
+        };
+        if year < 1970 || day == 0 || day > days_of_month || hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        let seconds = days(year, month, day) * SECONDS_A_DAY + hour * 3600 + minute * 60 + second;
+        let rest = text.get(19..)?;
+        let (fraction, zulu) = match rest {
+            [fraction @ .., b'Z'] => (fraction, true),
+            [fraction @ .., b'+', b'0', b'0', b':', b'0', b'0'] => (fraction, false),
+            _ => return None,
+        };
+        let (form, count) = match *fraction {
+            [] => (2, seconds),
+            [b'.', _, _, _] => (3, seconds * 1_000 + two(fraction, 1)? * 10 + one(fraction, 3)?),
+            [b'.', _, _, _, _, _, _] => {
+                let micros = two(fraction, 1)? * 10_000 + two(fraction, 3)? * 100 + two(fraction, 5)?;
+                if micros % 1_000 == 0 { (0, seconds * 1_000 + micros / 1_000) } else { (1, seconds * 1_000_000 + micros) }
+            }
+            _ => return None,
+        };
+        // Microseconds outgrow seven bytes in the year 4253.
+        if count >> (8 * Time::bytes(form)) != 0 {
+            return None;
+        }
+        Some(Time { form: if zulu { form + 4 } else { form }, count })
+    }
+
+    /// The text, and how many bytes of the room it takes.
+    pub(crate) fn write(self) -> ([u8; TIME_TEXT], usize) {
+        let unit = Time::unit(self.form);
+        let (seconds, fraction) = (self.count / unit, self.count % unit);
+        let (year, month, day) = date(seconds / SECONDS_A_DAY);
+        let clock = seconds % SECONDS_A_DAY;
+        let mut text = *b"0000-00-00T00:00:00.000000+00:00";
+        let mut put = |at: usize, value: u64| {
+            text[at] = b'0' + (value / 10 % 10) as u8;
+            text[at + 1] = b'0' + (value % 10) as u8;
+        };
+        put(0, year / 100);
+        put(2, year);
+        put(5, month);
+        put(8, day);
+        put(11, clock / 3600);
+        put(14, clock / 60 % 60);
+        put(17, clock % 60);
+        let micros = if unit == 1_000 { fraction * 1_000 } else { fraction };
+        put(20, micros / 10_000);
+        put(22, micros / 100);
+        put(24, micros);
+        let digits = match self.form {
+            2 | 6 => 19,
+            3 | 7 => 23,
+            _ => 26,
+        };
+        let end: &[u8] = if self.form < 4 { b"+00:00" } else { b"Z" };
+        text[digits..digits + end.len()].copy_from_slice(end);
+        (text, digits + end.len())
+    }
+}
+
+#[inline(always)]
+fn one(text: &[u8], at: usize) -> Option<u64> {
+    let digit = text.get(at)?.wrapping_sub(b'0');
+    if digit > 9 { None } else { Some(u64::from(digit)) }
+}
+
+/// A value per hexadecimal digit in lower case; 255 for other bytes.
+static HEX: [u8; 256] = {
+    let mut table = [255; 256];
+    let mut n = 0;
+    while n < 16 {
+        table[b"0123456789abcdef"[n] as usize] = n as u8;
+        n += 1;
+    }
+    table
+};
+
+/// 32 hexadecimal digits in lower case.
+#[inline]
+pub(crate) fn hash(text: &[u8; 32]) -> Option<[u8; 16]> {
+    let mut hash = [0; 16];
+    let mut all = 0;
+    for (byte, pair) in hash.iter_mut().zip(text.chunks_exact(2)) {
+        let (high, low) = (HEX[usize::from(pair[0])], HEX[usize::from(pair[1])]);
+        all |= high | low;
+        *byte = high << 4 | low & 15;
+    }
+    if all > 15 { None } else { Some(hash) }
+}
+
+/// Appends the digits.
+pub(crate) fn write_hash(animated: bool, hash: &[u8; 16], out: &mut Vec<u8>) {
+    if animated {
+        out.extend_from_slice(b"a_");
+    }
+    let mut text = [0; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(hash) {
+        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+    }
+    out.extend_from_slice(&text);
+}
+
+/// Eight decimal digits as a number, in a few multiplications.
+#[inline(always)]
+fn eight(text: [u8; 8]) -> Option<u64> {
+    let word = u64::from_le_bytes(text);
+    let high = 0xf0f0_f0f0_f0f0_f0f0;
+    // Every byte is 3x, and stays so with 6 added: 0 to 9. (A byte that carries into the next is none of these, and is seen itself.)
+    if (word & high) | ((word.wrapping_add(0x0606_0606_0606_0606) & high) >> 4) != 0x3333_3333_3333_3333 {
+        return None;
+    }
+    let word = word & 0x0f0f_0f0f_0f0f_0f0f;
+    let word = word.wrapping_mul(10).wrapping_add(word >> 8) & 0x00ff_00ff_00ff_00ff;
+    let word = word.wrapping_mul(100).wrapping_add(word >> 16) & 0x0000_ffff_0000_ffff;
+    Some(word.wrapping_mul(10_000).wrapping_add(word >> 32) & 0xffff_ffff)
+}
+
+/// The number that a text of at least two decimal digits says, if it fits 64 bits and is written without zeros in front.
+#[inline]
+pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
+    if text.len() < 2 || text.len() > 20 || !matches!(text.first(), Some(b'1'..=b'9')) {
+        return None;
+    }
+    let mut value = 0u64;
+    let mut rest = text;
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+        // At most two words: 16 digits cannot overflow.
+        value = value * 100_000_000 + eight(*word)?;
+        rest = after;
+    }
+    for &digit in rest {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    Some(value)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_taken_only_where_they_come_out_the_same() {
+        let same = [
+            ("2023-04-11T09:33:12.529000+00:00", 0),
+            ("2023-04-11T09:33:12.529123+00:00", 1),
+            ("2023-04-11T09:33:12+00:00", 2),
+            ("2023-04-11T09:33:12.529+00:00", 3),
+            ("2023-04-11T09:33:12.529000Z", 4),
+            ("2023-04-11T09:33:12.000001Z", 5),
+            ("2023-04-11T09:33:12Z", 6),
+            ("2023-04-11T09:33:12.007Z", 7),
+            ("1970-01-01T00:00:00Z", 6),
+            ("9999-12-31T23:59:59.999000+00:00", 0),
+            ("2000-02-29T00:00:00+00:00", 2),
+            ("2024-02-29T23:59:59+00:00", 2),
+            ("2100-03-01T00:00:00+00:00", 2),
+        ];
+        for (text, form) in same {
+            let time = Time::parse(text.as_bytes()).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(time.form, form, "{text}");
+            let (room, length) = time.write();
+            assert_eq!(std::str::from_utf8(&room[..length]).unwrap(), text);
+            assert_eq!(Time::new(form, time.count), Some(time));
+        }
+        let other = [
+            "2023-04-11 09:33:12+00:00",
+            "2023-04-31T00:00:00Z",
+            "2023-02-29T00:00:00Z",
+            "2100-02-29T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "2023-04-11T24:00:00Z",
+            "2023-04-11T09:60:00Z",
+            "2023-04-11T09:33:60Z",
+            "2023-04-11T09:33:12+01:00",
+            "2023-04-11T09:33:12",
+            "2023-04-11T09:33:12.5Z",
+            "2023-00-11T09:33:12Z",
+            "2023-13-11T09:33:12Z",
+            "2023-04-00T09:33:12Z",
+            "2023-04-11T09:33:12z",
+            "",
+            "T",
+            "2023-04-11T09:33:12.+00:00",
+            "2023-04-11T09:33:12.52a000+00:00",
+            "2023-04-11T09:33:1:+00:00",
+            "9999-12-31T23:59:59.999999+00:00",
+        ];
+        for text in other {
+            assert_eq!(Time::parse(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(Time::new(6, DAYS_MAX * SECONDS_A_DAY), None);
+    }
+
+    #[test]
+    fn every_day_until_9999_has_its_date() {
+        let mut expected = (1970, 1, 1);
+        for day in 0..DAYS_MAX {
+            assert_eq!(date(day), expected);
+            assert_eq!(days(expected.0, expected.1, expected.2), day);
+            let (year, month, of_month) = expected;
+            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let last = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month as usize - 1];
+            expected = if of_month < last {
+                (year, month, of_month + 1)
+            } else if month < 12 {
+                (year, month + 1, 1)
+            } else {
+                (year + 1, 1, 1)
+            };
+        }
+        assert_eq!(expected, (10_000, 1, 1));
+    }
+
+    #[test]
+    fn decimals_are_taken_only_where_they_come_out_the_same() {
+        for value in [10, 99, 1234, 99_999_999, 100_000_000, 175_928_847_299_117_063, 9_999_999_999_999_999, u64::MAX] {
+            assert_eq!(decimal(value.to_string().as_bytes()), Some(value));
+        }
+        for text in [
+            "",
+            "1",
+            "01",
+            "18446744073709551616",
+            "99999999999999999999",
+            "1234567:",
+            "123456/8",
+            "12a",
+            "-12",
+            "12345678901234567 ",
+            "1234567\u{b9}0",
+        ] {
+            assert_eq!(decimal(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn eight_characters_are_digits_or_nothing() {
+        for place in 0..8 {
+            for byte in 0..=255u8 {
+                let mut text = *b"12345678";
+                text[place] = byte;
+                let expected = if byte.is_ascii_digit() { std::str::from_utf8(&text).unwrap().parse().ok() } else { None };
+                assert_eq!(eight(text), expected, "{place} {byte}");
+            }
+        }
+    }
+
+    #[test]
+    fn hashes_are_lower_case_only() {
+        let text = b"b9c1b3a0a4bb71b9cbd1ab7e5d32e7a4";
+        let mut out = Vec::new();
+        write_hash(true, &hash(text).unwrap(), &mut out);
+        assert_eq!(out, b"a_b9c1b3a0a4bb71b9cbd1ab7e5d32e7a4");
+        assert_eq!(hash(b"B9c1b3a0a4bb71b9cbd1ab7e5d32e7a4"), None);
+        assert_eq!(hash(b"g9c1b3a0a4bb71b9cbd1ab7e5d32e7a4"), None);
+    }
+}
