@@ -1,55 +1,116 @@
-//! Which event does what. Discord docs, Gateway Events; one function an event in the modules beside this one.
+//! Which event does what. Discord docs, Gateway Events; the effects are in the modules beside this one, by subject.
+//!
+//! Events without a line change nothing: RESUMED, RATE_LIMITED, VOICE_SERVER_UPDATE (credentials that are never kept), VOICE_CHANNEL_EFFECT_SEND,
+//! GUILD_AUDIT_LOG_ENTRY_CREATE, AUTO_MODERATION_ACTION_EXECUTION; TYPING_START and INTERACTION_CREATE, whose members and users other events
+//! tell as well; and WEBHOOKS_UPDATE and APPLICATION_COMMAND_PERMISSIONS_UPDATE, since neither webhooks nor permissions are kept.
 
+use bytes::Bytes;
 use trunkline_discord::EventKind;
 use trunkline_etf::Value;
 
 use crate::Change;
 use crate::cache::Cache;
+use crate::edit::Step;
 use crate::key::{Key, Kind};
-use crate::stored::Stored;
 
 impl Cache {
-    /// Takes one event's effect, in the order in which Discord sent them.
+    /// Takes one event's effect, in the order in which Discord sent them. `body` is what `d` lies in: a message that is kept shares it, so it
+    /// should own no more than `d`.
     ///
     /// Never fails: a payload without what its kind must have changes nothing, and [`Change::malformed`] says so.
-    pub fn apply(&mut self, kind: EventKind, d: Value<'_>) -> Change {
+    pub fn apply(&mut self, kind: EventKind, d: Value<'_>, body: &Bytes) -> Change {
         use EventKind as K;
         let change = match kind {
-            K::Ready => self.own_user(d.get("user")),
-            K::UserUpdate => self.own_user(Some(d)),
+            K::Ready => self.own_user(d.get("user"), false),
+            K::UserUpdate => self.own_user(Some(d), true),
+
             K::GuildCreate => self.guild_create(d),
             K::GuildUpdate => self.guild_update(d),
             K::GuildDelete => self.guild_delete(d),
             K::GuildRoleCreate => self.role_upsert(d, false),
             K::GuildRoleUpdate => self.role_upsert(d, true),
             K::GuildRoleDelete => self.role_delete(d),
-            K::GuildEmojisUpdate => self.emojis_update(d),
-            K::GuildStickersUpdate => self.stickers_update(d),
+
             K::GuildMemberAdd => self.member_add(d),
             K::GuildMemberUpdate => self.member_update(d),
             K::GuildMemberRemove => self.member_remove(d),
             K::GuildMembersChunk => self.members_chunk(d),
             K::PresenceUpdate => self.presence_update(d),
-            K::VoiceStateUpdate => self.voice_state_update(d),
+            K::GuildBanAdd => self.ban(d, true),
+            K::GuildBanRemove => self.ban(d, false),
+
             K::ChannelCreate => self.channel_upsert(d, false),
             K::ChannelUpdate => self.channel_upsert(d, true),
             K::ChannelDelete => self.channel_delete(d),
             K::ChannelPinsUpdate => self.channel_pins(d),
-            K::ThreadCreate | K::ThreadUpdate => self.thread_upsert(d),
+            K::ChannelInfo => self.channel_info(d),
+            K::VoiceChannelStatusUpdate | K::VoiceChannelStartTimeUpdate => self.voice_channel(d),
+
+            K::ThreadCreate => self.thread_create(d),
+            K::ThreadUpdate => self.thread_update(d),
             K::ThreadDelete => self.thread_delete(d),
             K::ThreadListSync => self.thread_list_sync(d),
             K::ThreadMemberUpdate => self.thread_member(d),
             K::ThreadMembersUpdate => self.thread_members(d),
+
+            K::MessageCreate => self.message_create(d, body),
+            K::MessageUpdate => self.message_update(d),
+            K::MessageDelete => self.message_delete(d),
+            K::MessageDeleteBulk => self.messages_delete(d),
+            K::MessageReactionAdd => self.reaction(d, Step::Up),
+            K::MessageReactionRemove => self.reaction(d, Step::Down),
+            K::MessageReactionRemoveAll => self.reactions_clear(d, None),
+            K::MessageReactionRemoveEmoji => d.get("emoji").and_then(|emoji| self.reactions_clear(d, Some(emoji))),
+            K::MessagePollVoteAdd => self.vote(d, Step::Up),
+            K::MessagePollVoteRemove => self.vote(d, Step::Down),
+
+            K::VoiceStateUpdate => self.voice_state_update(d),
+            K::StageInstanceCreate => self.upsert(Kind::StageInstance, d),
+            K::StageInstanceUpdate => self.update(Kind::StageInstance, d),
+            K::StageInstanceDelete => self.delete(Kind::StageInstance, d),
+
+            K::GuildEmojisUpdate => self.list_update(Kind::Emojis, d, "emojis"),
+            K::GuildStickersUpdate => self.list_update(Kind::Stickers, d, "stickers"),
+            K::GuildSoundboardSoundCreate => self.upsert(Kind::Sound, d),
+            K::GuildSoundboardSoundUpdate => self.update(Kind::Sound, d),
+            K::GuildSoundboardSoundDelete => self.delete(Kind::Sound, d),
+            K::GuildSoundboardSoundsUpdate => self.sounds_update(d),
+            K::SoundboardSounds => self.sounds(d),
+
+            K::GuildScheduledEventCreate => self.upsert(Kind::ScheduledEvent, d),
+            K::GuildScheduledEventUpdate => self.update(Kind::ScheduledEvent, d),
+            K::GuildScheduledEventDelete => self.delete(Kind::ScheduledEvent, d),
+            K::GuildScheduledEventUserAdd => self.interested(d, 1),
+            K::GuildScheduledEventUserRemove => self.interested(d, -1),
+            K::AutoModerationRuleCreate => self.upsert(Kind::AutoModerationRule, d),
+            K::AutoModerationRuleUpdate => self.update(Kind::AutoModerationRule, d),
+            K::AutoModerationRuleDelete => self.delete(Kind::AutoModerationRule, d),
+            K::IntegrationCreate | K::IntegrationUpdate => self.upsert(Kind::Integration, d),
+            K::IntegrationDelete => self.delete(Kind::Integration, d).map(|_| Change::NONE),
+            K::GuildIntegrationsUpdate => self.integrations_update(d),
+            K::InviteCreate => self.invite(d, true),
+            K::InviteDelete => self.invite(d, false),
+
+            K::EntitlementCreate => self.upsert(Kind::Entitlement, d),
+            K::EntitlementUpdate => self.update(Kind::Entitlement, d),
+            K::EntitlementDelete => self.delete(Kind::Entitlement, d),
+            K::SubscriptionCreate => self.upsert(Kind::Subscription, d),
+            K::SubscriptionUpdate => self.update(Kind::Subscription, d),
+            K::SubscriptionDelete => self.delete(Kind::Subscription, d),
             _ => return Change::NONE,
         };
+        self.relieve(body.len());
         change.unwrap_or(Change::MALFORMED)
     }
 
-    fn own_user(&mut self, user: Option<Value<'_>>) -> Option<Change> {
+    fn own_user(&mut self, user: Option<Value<'_>>, update: bool) -> Option<Change> {
         let user = user?;
         user.get("id")?.as_id()?;
-        self.put(Key::of_guild(Kind::OwnUser, 0), Some(Stored::copy_of(user)));
-        Some(Change::NONE)
+        let key = Key::of_guild(Kind::OwnUser, 0);
+        let previous = if update { self.before(key) } else { None };
+        self.set(key, Some(user));
+        self.learn_user(user);
+        Some(Change::previous(previous))
     }
 }
 
@@ -66,4 +127,9 @@ pub(crate) fn user_id(d: Value<'_>) -> Option<u64> {
 /// A list under a key; nothing where it is absent or null.
 pub(crate) fn items<'a>(d: Value<'a>, key: &str) -> impl Iterator<Item = Value<'a>> {
     d.get(key).into_iter().flat_map(Value::items)
+}
+
+/// The ids in a list.
+pub(crate) fn ids(list: Value<'_>) -> Vec<u64> {
+    list.items().filter_map(Value::as_id).collect()
 }

@@ -1,47 +1,68 @@
-//! The maps, and the one way in which they change.
+//! One shard's objects, and the one way in which they change.
 //!
-//! Everything that is written goes through [`Cache::put`], which keeps counts, the indexes and the set of changed keys
-//! in step. Nothing else touches the maps.
+//! Objects lie packed in the shard's heap; each guild has a table of handles for each kind of which it has any. Everything that is written
+//! goes through `lay` and `take`, which keep counts, indexes, users and the set of changed keys in step. Kinds are all alike here, but
+//! for members, whose user lies with [`Users`].
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
-use smallvec::SmallVec;
 use trunkline_discord::Object;
+use trunkline_etf::{Encoding, Value};
 
-use crate::key::{Key, Kind, LoadError};
-use crate::stored::{self, Stored};
-use crate::{CacheConfig, Size};
+use crate::config::CacheConfig;
+use crate::heap::{Handle, Heap};
+use crate::key::{Key, Kind};
+use crate::messages::Messages;
+use crate::pack::Packer;
+use crate::places::Places;
+use crate::policy::Policy;
+use crate::search::Search;
+use crate::table::{Table, Tables};
+use crate::users::{Tenant, Users};
+use crate::{Memory, Size};
+
+pub(crate) use crate::lookups::Found;
 
 pub(crate) type Map<K, V> = HashMap<K, V, RandomState>;
 
-/// The state of one shard's guilds.
-#[derive(Default)]
+/// The state of one shard's guilds. Stays on one thread.
 pub struct Cache {
-    config: CacheConfig,
+    pub(crate) config: CacheConfig,
+    pub(crate) tenant: Tenant,
+    pub(crate) heap: Heap,
     pub(crate) guilds: Map<u64, Guild>,
-    own_user: Option<Stored>,
+    /// Objects in no guild.
+    pub(crate) outside: Tables,
     /// Which guild a channel or thread is in.
-    channel_guilds: Map<u64, u64>,
-    /// The guilds in which a user is a known member, the one that told of the user last in front.
-    user_guilds: Map<u64, SmallVec<[u64; 1]>>,
-    sizes: [Size; Kind::ALL.len()],
-    changed: HashSet<Key, RandomState>,
+    pub(crate) places: Places,
+    pub(crate) messages: Messages,
+    pub(crate) policy: Policy,
+    pub(crate) sizes: [Size; Kind::ALL.len()],
+    /// Bytes of all guilds' tables.
+    table_bytes: u64,
+    pub(crate) changed: HashSet<Key, RandomState>,
+    /// Rows that were true only when the stop that wrote them was.
+    pub(crate) outdated: Vec<Key>,
+    /// Guilds with a search index.
+    pub(crate) searched: Vec<u64>,
+    scratch: Packer,
+    user_scratch: Packer,
 }
 
 /// One guild's objects.
-#[derive(Default)]
 pub(crate) struct Guild {
+    /// What the users call it.
+    pub(crate) number: u32,
     pub(crate) state: State,
-    pub(crate) object: Option<Stored>,
-    pub(crate) emojis: Option<Stored>,
-    pub(crate) channels: Map<u64, Stored>,
-    pub(crate) threads: Map<u64, Stored>,
-    pub(crate) roles: Map<u64, Stored>,
-    pub(crate) members: Map<u64, Stored>,
-    pub(crate) presences: Map<u64, Stored>,
-    pub(crate) voice_states: Map<u64, Stored>,
+    pub(crate) tables: Tables,
+    /// Roles that were deleted, and that members may still have in what lies here: a guild may have too many members to go through.
+    pub(crate) gone_roles: Vec<u64>,
+    pub(crate) search: Option<Box<Search>>,
 }
+
+/// Deleted roles of a guild that are left out when a member is handed out; when there are more, they are left out of all members at once.
+const GONE_ROLES_MAX: usize = 64;
 
 /// What is known about a guild beside its objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,84 +76,48 @@ pub(crate) struct State {
     pub(crate) member_count: Option<i64>,
 }
 
-/// An answer to a lookup.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The object as Discord sent it (objects in a GUILD_CREATE have no `guild_id` of their own).
-    pub object: Object,
-    /// The guild it is in; 0 for the own user.
-    pub guild_id: u64,
-    /// The session that told of it is over, or the guild is unavailable: it may have changed or gone unnoticed.
-    pub stale: bool,
+impl State {
+    /// Whether what is kept may be old.
+    pub(crate) fn doubtful(self) -> bool {
+        self.stale || self.unavailable
+    }
+}
+
+/// What a write met and did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Put {
+    /// Something lay there before.
+    pub(crate) had: bool,
+    /// What lies there now is not what lay there before.
+    pub(crate) changed: bool,
+}
+
+impl Default for Cache {
+    fn default() -> Cache {
+        Cache::new(CacheConfig::default(), Users::default())
+    }
 }
 
 impl Cache {
-    /// An empty cache.
-    pub fn new(config: CacheConfig) -> Cache {
-        Cache { config, ..Cache::default() }
-    }
-
-    /// The guild, without the lists that are objects of their own.
-    pub fn guild(&self, guild: u64) -> Option<Found> {
-        let known = self.guilds.get(&guild)?;
-        Some(known.found(guild, known.whole()?.object()))
-    }
-
-    /// A channel or thread.
-    pub fn channel(&self, channel: u64) -> Option<Found> {
-        let guild = *self.channel_guilds.get(&channel)?;
-        let known = self.guilds.get(&guild)?;
-        let stored = known.channels.get(&channel).or_else(|| known.threads.get(&channel))?;
-        Some(known.found(guild, stored.object()))
-    }
-
-    /// A role.
-    pub fn role(&self, guild: u64, role: u64) -> Option<Found> {
-        self.one(guild, |guild| guild.roles.get(&role))
-    }
-
-    /// A guild's emojis: a list.
-    pub fn emojis(&self, guild: u64) -> Option<Found> {
-        self.one(guild, |guild| guild.emojis.as_ref())
-    }
-
-    /// A member, as far as Discord has told of it: a member who is not known here may still be one.
-    pub fn member(&self, guild: u64, user: u64) -> Option<Found> {
-        let known = self.guilds.get(&guild)?;
-        Some(known.found(guild, known.member(user)?.object()))
-    }
-
-    /// A presence. Offline ones are not kept.
-    pub fn presence(&self, guild: u64, user: u64) -> Option<Found> {
-        self.one(guild, |guild| guild.presences.get(&user))
-    }
-
-    /// A user's voice state in a guild.
-    pub fn voice_state(&self, guild: u64, user: u64) -> Option<Found> {
-        self.one(guild, |guild| guild.voice_states.get(&user))
-    }
-
-    /// A user: the bot itself, or as one of the guilds where it is a known member told last.
-    pub fn user(&self, user: u64) -> Option<Found> {
-        if let Some(own) = &self.own_user
-            && own.value().get("id").and_then(|id| id.as_id()) == Some(user)
-        {
-            return Some(Found { object: own.object(), guild_id: 0, stale: false });
+    /// An empty cache of one shard. `users` are those of all the bot's shards on this core.
+    pub fn new(config: CacheConfig, users: Users) -> Cache {
+        Cache {
+            config,
+            tenant: Tenant::new(users),
+            heap: Heap::default(),
+            guilds: Map::default(),
+            outside: Tables::default(),
+            places: Places::default(),
+            messages: Messages::default(),
+            policy: Policy::default(),
+            sizes: [Size::default(); Kind::ALL.len()],
+            table_bytes: 0,
+            changed: HashSet::default(),
+            outdated: Vec::new(),
+            searched: Vec::new(),
+            scratch: Packer::default(),
+            user_scratch: Packer::default(),
         }
-        let guild = *self.user_guilds.get(&user)?.first()?;
-        let known = self.guilds.get(&guild)?;
-        let member = known.members.get(&user)?;
-        Some(known.found(guild, Object::copy_of(member.value().get("user")?)))
-    }
-
-    /// The guilds in which a user is a known member, in no order.
-    pub fn mutual_guilds(&self, user: u64) -> &[u64] {
-        self.user_guilds.get(&user).map_or(&[], SmallVec::as_slice)
-    }
-
-    /// The bot's own user id, once READY has told it.
-    pub fn own_user_id(&self) -> Option<u64> {
-        self.own_user.as_ref()?.value().get("id")?.as_id()
     }
 
     /// The guilds of the shard, in no order.
@@ -140,258 +125,435 @@ impl Cache {
         self.guilds.keys().copied()
     }
 
-    /// How many objects of a kind there are, and their bytes.
+    /// How many objects of a kind there are, and their bytes. A user that guilds of several shards name is counted by one of them.
     pub fn size(&self, kind: Kind) -> Size {
-        self.sizes[kind as usize]
+        match kind {
+            Kind::User => self.tenant.size(),
+            Kind::Message => self.messages.size(),
+            kind => self.sizes[kind as usize],
+        }
     }
 
-    /// Bytes of all stored forms.
+    /// What the bytes are spent on. The room of [`Users`] that holds no user is not in it: see [`Users::bytes`].
+    pub fn memory(&self) -> Memory {
+        let objects: u64 = Kind::ALL.into_iter().map(|kind| self.size(kind).bytes).sum();
+        let search: u64 =
+            self.searched.iter().filter_map(|guild| self.guilds.get(guild)?.search.as_ref()).map(|search| search.bytes()).sum();
+        let guilds = self.guilds.allocation_size() + self.changed.allocation_size();
+        Memory {
+            objects,
+            tables: self.table_bytes + self.outside.bytes() + guilds as u64,
+            indexes: self.places.bytes(),
+            search,
+            room: self.heap.held().saturating_sub(self.heap.used()),
+        }
+    }
+
+    /// All bytes of the shard's cache: objects, tables, indexes, and room that is held for more.
     pub fn bytes(&self) -> u64 {
-        self.sizes.iter().map(|size| size.bytes).sum()
+        self.memory().sum()
     }
 
-    /// Keys that have changed since the last call, each once, with what is now stored under them; `None`: nothing any more.
-    ///
-    /// Values share the cache's bytes. If they cannot be saved, keep them for the next try: they are not given again.
-    pub fn take_changes(&mut self) -> Vec<(Vec<u8>, Option<Bytes>)> {
-        let changed = std::mem::take(&mut self.changed);
-        changed.into_iter().map(|key| (key.encode(), self.stored(key))).collect()
+    pub(crate) fn knows(&self, guild: u64) -> bool {
+        self.guilds.contains_key(&guild)
     }
 
-    /// How many keys [`Cache::take_changes`] would give.
-    pub fn changes_pending(&self) -> usize {
-        self.changed.len()
+    pub(crate) fn state(&self, guild: u64) -> Option<State> {
+        Some(self.guilds.get(&guild)?.state)
     }
 
-    /// Takes one row of the durable copy back. Rows may come in any order.
-    ///
-    /// # Errors
-    /// The row is none of a cache's; nothing has changed then.
-    pub fn load(&mut self, key: &[u8], value: Bytes) -> Result<(), LoadError> {
-        let key = Key::decode(key).ok_or(LoadError::Key)?;
-        let bad = LoadError::Value(key.kind);
-        if key.kind == Kind::State {
-            let state = State::decode(&value).ok_or(bad)?;
-            self.set_state(key.guild, state);
-        } else {
-            let wanted = if key.kind == Kind::Emojis { trunkline_etf::Kind::List } else { trunkline_etf::Kind::Map };
-            let stored = Stored::load(value, wanted).ok_or(bad)?;
-            if key.kind != Kind::OwnUser && !self.guilds.contains_key(&key.guild) {
-                // Its own row comes later, or was lost.
-                self.set_state(key.guild, State::default());
-                self.changed.remove(&Key::of_guild(Kind::State, key.guild));
-            }
-            self.put(key, Some(stored));
+    /// Whether what is kept of a guild may be old.
+    pub(crate) fn doubtful(&self, guild: u64) -> bool {
+        self.state(guild).is_some_and(State::doubtful)
+    }
+
+    fn tables(&self, kind: Kind, guild: u64) -> Option<&Tables> {
+        if kind.outside() { Some(&self.outside) } else { Some(&self.guilds.get(&guild)?.tables) }
+    }
+
+    pub(crate) fn table(&self, kind: Kind, guild: u64) -> Option<&Table> {
+        self.tables(kind, guild)?.get(kind)
+    }
+
+    fn find(&self, key: Key) -> Option<Handle> {
+        self.table(key.kind, key.guild)?.find(&self.heap, key.id)
+    }
+
+    pub(crate) fn has(&self, key: Key) -> bool {
+        self.find(key).is_some()
+    }
+
+    /// An object as it lies: a member without its user.
+    pub(crate) fn get(&self, key: Key) -> Option<Value<'_>> {
+        Some(packed(self.heap.bytes(self.find(key)?)))
+    }
+
+    /// Ids of a guild's objects of a kind, in no order.
+    pub(crate) fn ids(&self, kind: Kind, guild: u64) -> impl Iterator<Item = u64> {
+        self.table(kind, guild).into_iter().flat_map(Table::handles).map(|handle| self.heap.id(handle))
+    }
+
+    pub(crate) fn count(&self, kind: Kind, guild: u64) -> usize {
+        self.table(kind, guild).map_or(0, Table::len)
+    }
+
+    /// Puts an object under a key, or takes it away. An object in a guild that the shard does not have is not kept: it came late, and
+    /// nothing would ever take it away.
+    pub(crate) fn set(&mut self, key: Key, value: Option<Value<'_>>) -> Put {
+        match value {
+            Some(value) => self.set_without(key, value, &[]),
+            None => self.take(key),
         }
-        // What was loaded is saved already.
-        self.changed.remove(&key);
-        Ok(())
     }
 
-    fn one<'a>(&'a self, guild: u64, get: impl FnOnce(&'a Guild) -> Option<&'a Stored>) -> Option<Found> {
-        let known = self.guilds.get(&guild)?;
-        Some(known.found(guild, get(known)?.object()))
-    }
-
-    /// The stored form under a key.
-    fn stored(&self, key: Key) -> Option<Bytes> {
-        if key.kind == Kind::OwnUser {
-            return self.own_user.as_ref().map(|user| user.bytes().clone());
+    /// Puts an object under a key without some of its fields.
+    pub(crate) fn set_without(&mut self, key: Key, value: Value<'_>, drop: &[&str]) -> Put {
+        if key.kind == Kind::Member {
+            return self.set_member(key, None, value, drop);
         }
-        let guild = self.guilds.get(&key.guild)?;
-        if key.kind == Kind::State {
-            return Some(guild.state.encode());
-        }
-        guild.get(key.kind, key.id).map(|stored| stored.bytes().clone())
+        self.write(key, |_, out| out.without(value, drop))
     }
 
-    /// Puts an object under a key, or takes it away; answers what was there. An object in a guild that the shard does
-    /// not have is not kept: it came late, and nothing would ever take it away.
-    pub(crate) fn put(&mut self, key: Key, stored: Option<Stored>) -> Option<Stored> {
-        if !self.config.keeps(key.kind) {
+    /// Puts `over`'s fields over those of what lies there, both without some fields; puts `over` where nothing lies.
+    pub(crate) fn merge(&mut self, key: Key, over: Value<'_>, drop: &[&str]) -> Put {
+        let Some(handle) = self.find(key) else { return self.set_without(key, over, drop) };
+        if key.kind == Kind::Member {
+            return self.set_member(key, Some(handle), over, drop);
+        }
+        self.write(key, |heap, out| out.merged(packed(heap.bytes(handle)), over, drop))
+    }
+
+    /// Writes an object that is there anew, without some fields and with others set.
+    pub(crate) fn edit(&mut self, key: Key, drop: &[&str], set: &[(&str, Value<'_>)]) -> Put {
+        let Some(handle) = self.find(key) else { return Put::default() };
+        if let ([], [(name, value)]) = (drop, set)
+            && let Some(put) = self.patch(key, handle, name, *value)
+        {
+            return put;
+        }
+        self.write(key, |heap, out| out.edited(packed(heap.bytes(handle)), drop, set))
+    }
+
+    /// Puts a value in the place of one that takes as many bytes; `None` where there is none.
+    fn patch(&mut self, key: Key, handle: Handle, name: &str, value: Value<'_>) -> Option<Put> {
+        let new = self.scratch.beside(value)?;
+        let object = self.heap.bytes(handle);
+        let old = packed(object).get(name)?.raw();
+        if old.len() != new.len() {
             return None;
         }
-        let added = stored.as_ref().map(|stored| stored.bytes().len() as u64);
-        let old = if key.kind == Kind::OwnUser {
-            std::mem::replace(&mut self.own_user, stored.clone())
-        } else {
-            self.guilds.get_mut(&key.guild)?.replace(key.kind, key.id, stored.clone())
+        let changed = old != new;
+        if changed {
+            let at = old.as_ptr() as usize - object.as_ptr() as usize;
+            self.heap.patch(handle, at, new);
+            self.note(key);
+        }
+        Some(Put { had: true, changed })
+    }
+
+    fn write(&mut self, key: Key, write: impl FnOnce(&Heap, &mut Packer) -> Option<()>) -> Put {
+        if !self.may_hold(key) {
+            return Put::default();
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let put = match write(&self.heap, &mut scratch) {
+            Some(()) if key.kind == Kind::User => Put { had: true, changed: self.tenant.replace(key.id, scratch.bytes()) },
+            Some(()) => self.lay(key, scratch.bytes(), true),
+            None => Put::default(),
+        };
+        self.scratch = scratch;
+        put
+    }
+
+    /// Members: what is theirs goes into the guild, their user to the users.
+    fn set_member(&mut self, key: Key, base: Option<Handle>, over: Value<'_>, drop: &[&str]) -> Put {
+        let Some(number) = self.guilds.get(&key.guild).map(|guild| guild.number) else { return Put::default() };
+        if !self.config.keeps(key.kind) {
+            return Put::default();
+        }
+        let (mut scratch, mut user_scratch) = (std::mem::take(&mut self.scratch), std::mem::take(&mut self.user_scratch));
+        let base = base.map(|handle| packed(self.heap.bytes(handle)));
+        let written = scratch.member(key.id, base, over, drop, &mut user_scratch);
+        let mut put = Put::default();
+        if let Some(user) = written {
+            put = self.lay(key, scratch.bytes(), true);
+            let user = if user { user_scratch.bytes() } else { &[] };
+            put.changed |= self.tenant.refer(key.id, number, user);
+        }
+        (self.scratch, self.user_scratch) = (scratch, user_scratch);
+        put
+    }
+
+    fn may_hold(&self, key: Key) -> bool {
+        (self.config.keeps(key.kind) || key.kind == Kind::User) && (key.kind.outside() || self.guilds.contains_key(&key.guild))
+    }
+
+    /// Makes room for the objects of a list in a guild.
+    pub(crate) fn reserve(&mut self, kind: Kind, guild: u64, list: Value<'_>) {
+        // No object is shorter; a list of nothings gets no room.
+        const OBJECT_BYTES_MIN: usize = 48;
+        let many = list.len().min(list.raw().len() / OBJECT_BYTES_MIN);
+        if let Some(known) = self.guilds.get_mut(&guild).filter(|_| many > 0 && self.config.keeps(kind)) {
+            let table = known.tables.get_or_add(kind);
+            let before = table.bytes();
+            table.reserve(many);
+            self.table_bytes += table.bytes() - before;
+        }
+    }
+
+    /// Puts packed bytes under a key.
+    pub(crate) fn lay(&mut self, key: Key, bytes: &[u8], note: bool) -> Put {
+        let tables = match key.kind.outside() {
+            true => &mut self.outside,
+            false => match self.guilds.get_mut(&key.guild) {
+                Some(guild) => &mut guild.tables,
+                None => return Put::default(),
+            },
         };
         let size = &mut self.sizes[key.kind as usize];
-        if let Some(old) = &old {
-            size.count -= 1;
-            size.bytes -= old.bytes().len() as u64;
+        let table = tables.get_or_add(key.kind);
+        let had = match table.find(&self.heap, key.id) {
+            Some(handle) => {
+                if self.heap.bytes(handle) == bytes {
+                    return Put { had: true, changed: false };
+                }
+                size.bytes -= self.heap.cost(handle);
+                let moved = self.heap.rewrite(handle, [bytes, &[]]);
+                size.bytes += self.heap.cost(moved);
+                if moved != handle {
+                    table.exchange(&self.heap, key.id, moved);
+                    self.heap.free(handle);
+                }
+                true
+            }
+            None => {
+                let handle = self.heap.put(key.id, [bytes, &[]]);
+                size.count += 1;
+                size.bytes += self.heap.cost(handle);
+                let before = table.bytes();
+                table.add(key.id, handle);
+                if !key.kind.outside() {
+                    self.table_bytes = self.table_bytes + table.bytes() - before;
+                }
+                if let Some(guild) = self.guilds.get_mut(&key.guild) {
+                    match key.kind {
+                        Kind::Channel | Kind::Thread => self.places.insert(key.id, guild.number),
+                        Kind::Role if note && guild.gone_roles.contains(&key.id) => {
+                            guild.gone_roles.retain(|gone| *gone != key.id);
+                            self.changed.insert(Key::of_guild(Kind::State, key.guild));
+                        }
+                        _ => {}
+                    }
+                }
+                false
+            }
+        };
+        if note {
+            self.note(key);
         }
-        if let Some(added) = added {
-            size.count += 1;
-            size.bytes += added;
-        }
-        if old != stored {
+        Put { had, changed: true }
+    }
+
+    /// A key's object is another one than the durable copy has.
+    fn note(&mut self, key: Key) {
+        if !key.kind.volatile() {
             self.changed.insert(key);
         }
+        if key.kind == Kind::Member
+            && !self.searched.is_empty()
+            && let Some(search) = self.guilds.get_mut(&key.guild).and_then(|guild| guild.search.as_mut())
+        {
+            search.note(key.id);
+        }
+    }
+
+    /// Takes an object away.
+    fn take(&mut self, key: Key) -> Put {
+        let tables = match key.kind.outside() {
+            true => &mut self.outside,
+            false => match self.guilds.get_mut(&key.guild) {
+                Some(guild) => &mut guild.tables,
+                None => return Put::default(),
+            },
+        };
+        let Some(table) = tables.get_mut(key.kind) else { return Put::default() };
+        let before = table.bytes();
+        let Some(handle) = table.remove(&self.heap, key.id) else { return Put::default() };
+        if !key.kind.outside() {
+            // A table that shrinks may come out a little larger than a small one that grew.
+            self.table_bytes = self.table_bytes + table.bytes() - before;
+        }
+        let (empty, rest) = (table.is_empty(), table.bytes());
+        if empty {
+            tables.remove(key.kind);
+            if !key.kind.outside() {
+                self.table_bytes -= rest;
+            }
+        }
+        self.forget(key, handle);
         match key.kind {
-            Kind::Channel | Kind::Thread if added.is_some() => drop(self.channel_guilds.insert(key.id, key.guild)),
-            Kind::Channel | Kind::Thread => self.unindex_channel(key),
-            Kind::Member => self.index_member(key.id, key.guild, added.is_some()),
+            Kind::Channel | Kind::Thread => self.unplace(key),
+            Kind::Role => self.role_gone(key),
             _ => {}
         }
-        old
+        Put { had: true, changed: true }
+    }
+
+    /// What follows when an object has left its table.
+    fn forget(&mut self, key: Key, handle: Handle) {
+        let size = &mut self.sizes[key.kind as usize];
+        size.count -= 1;
+        size.bytes -= self.heap.cost(handle);
+        self.heap.free(handle);
+        if key.kind == Kind::Member
+            && let Some(guild) = self.guilds.get(&key.guild)
+        {
+            self.tenant.release(key.id, guild.number);
+        }
+        self.note(key);
+    }
+
+    /// Members have the role no more, whether it lay here or not: roles may be switched off.
+    pub(crate) fn role_gone(&mut self, key: Key) {
+        let Some(guild) = self.guilds.get_mut(&key.guild) else { return };
+        if guild.tables.get(Kind::Member).is_none_or(Table::is_empty) || guild.gone_roles.contains(&key.id) {
+            return;
+        }
+        guild.gone_roles.push(key.id);
+        if guild.gone_roles.len() > GONE_ROLES_MAX {
+            let members: Vec<u64> = self.ids(Kind::Member, key.guild).collect();
+            for member in members {
+                self.strip(Key::new(Kind::Member, key.guild, member));
+            }
+            if let Some(guild) = self.guilds.get_mut(&key.guild) {
+                guild.gone_roles = Vec::new();
+            }
+        }
+        self.changed.insert(Key::of_guild(Kind::State, key.guild));
+    }
+
+    /// Writes a member anew without the roles that are gone.
+    fn strip(&mut self, key: Key) {
+        let (Some(handle), Some(guild)) = (self.find(key), self.guilds.get(&key.guild)) else { return };
+        let stripped = crate::pack::without_roles(packed(self.heap.bytes(handle)), &guild.gone_roles);
+        if let Some(stripped) = stripped {
+            self.lay(key, &stripped, true);
+        }
     }
 
     /// A channel and a thread never share an id, but bad input may say so.
-    fn unindex_channel(&mut self, key: Key) {
-        let guild = self.guilds.get(&key.guild);
-        let still = guild.is_some_and(|guild| guild.channels.contains_key(&key.id) || guild.threads.contains_key(&key.id));
-        if !still && self.channel_guilds.get(&key.id) == Some(&key.guild) {
-            self.channel_guilds.remove(&key.id);
-        }
-    }
-
-    fn index_member(&mut self, user: u64, guild: u64, member: bool) {
-        if member {
-            let guilds = self.user_guilds.entry(user).or_default();
-            match guilds.iter().position(|known| *known == guild) {
-                Some(at) => guilds[..=at].rotate_right(1),
-                None => guilds.insert(0, guild),
-            }
-        } else if let Some(guilds) = self.user_guilds.get_mut(&user) {
-            guilds.retain(|known| *known != guild);
-            if guilds.is_empty() {
-                self.user_guilds.remove(&user);
-            }
+    fn unplace(&mut self, key: Key) {
+        let still = [Kind::Channel, Kind::Thread].into_iter().any(|kind| self.has(Key { kind, ..key }));
+        if let Some(guild) = self.guilds.get(&key.guild)
+            && !still
+        {
+            self.places.remove(key.id, guild.number);
         }
     }
 
     /// Sets what is known about a guild; from then on the shard has it.
     pub(crate) fn set_state(&mut self, guild: u64, state: State) {
-        let size = &mut self.sizes[Kind::State as usize];
-        let known = self.guilds.entry(guild).or_insert_with(|| {
-            size.count += 1;
-            size.bytes += STATE_BYTES as u64;
-            // Not the state that is about to be set, so that it counts as a change.
-            Guild { state: State { member_count: Some(i64::MIN), ..State::default() }, ..Guild::default() }
-        });
-        if known.state != state {
-            known.state = state;
+        if self.guilds.get(&guild).map(|known| known.state) != Some(state) {
+            self.enter(guild).state = state;
             self.changed.insert(Key::of_guild(Kind::State, guild));
         }
     }
 
+    /// A guild, which the shard has from then on.
+    pub(crate) fn enter(&mut self, guild: u64) -> &mut Guild {
+        let size = &mut self.sizes[Kind::State as usize];
+        let tenant = &self.tenant;
+        self.guilds.entry(guild).or_insert_with(|| {
+            size.count += 1;
+            size.bytes += STATE_BYTES;
+            Guild {
+                number: tenant.add_guild(guild),
+                state: State::default(),
+                tables: Tables::default(),
+                gone_roles: Vec::new(),
+                search: None,
+            }
+        })
+    }
+
     /// Forgets a guild and everything in it.
     pub(crate) fn remove_guild(&mut self, guild: u64) {
-        self.keep_only(guild, |_| false);
-        if self.guilds.remove(&guild).is_some() {
+        if !self.guilds.contains_key(&guild) {
+            return;
+        }
+        self.forget_messages(guild);
+        for kind in Kind::ALL {
+            self.drop_kind(guild, kind);
+        }
+        if let Some(known) = self.guilds.remove(&guild) {
+            self.tenant.remove_guild(known.number);
+            self.searched.retain(|searched| *searched != guild);
             let size = &mut self.sizes[Kind::State as usize];
             size.count -= 1;
-            size.bytes -= STATE_BYTES as u64;
+            size.bytes -= STATE_BYTES;
             self.changed.insert(Key::of_guild(Kind::State, guild));
         }
+    }
+
+    /// Takes away all objects of one kind in a guild; answers the bytes that they took.
+    pub(crate) fn drop_kind(&mut self, guild: u64, kind: Kind) -> u64 {
+        let Some(known) = self.guilds.get_mut(&guild) else { return 0 };
+        let number = known.number;
+        let Some(table) = known.tables.remove(kind) else { return 0 };
+        let before = self.sizes[kind as usize].bytes;
+        self.table_bytes -= table.bytes();
+        for handle in table.handles() {
+            let key = Key::new(kind, guild, self.heap.id(handle));
+            self.forget(key, handle);
+            if matches!(kind, Kind::Channel | Kind::Thread) {
+                self.places.remove(key.id, number);
+            }
+        }
+        before - self.sizes[kind as usize].bytes + table.bytes()
     }
 
     /// Takes away every object of a guild that `keep` does not want.
     pub(crate) fn keep_only(&mut self, guild: u64, keep: impl Fn(Key) -> bool) {
         let Some(known) = self.guilds.get(&guild) else { return };
-        let gone: Vec<Key> = known.keys(guild).filter(|key| !keep(*key)).collect();
+        let keys = known.tables.each().flat_map(|(kind, table)| table.handles().map(move |handle| (kind, handle)));
+        let keys = keys.map(|(kind, handle)| Key::new(kind, guild, self.heap.id(handle)));
+        let gone: Vec<Key> = keys.filter(|key| !keep(*key)).collect();
         for key in gone {
-            self.put(key, None);
-        }
-    }
-}
-
-impl Guild {
-    pub(crate) fn get(&self, kind: Kind, id: u64) -> Option<&Stored> {
-        match kind {
-            Kind::Guild => self.object.as_ref(),
-            Kind::Emojis => self.emojis.as_ref(),
-            kind => self.map(kind)?.get(&id),
+            self.take(key);
         }
     }
 
-    fn map(&self, kind: Kind) -> Option<&Map<u64, Stored>> {
-        match kind {
-            Kind::Channel => Some(&self.channels),
-            Kind::Thread => Some(&self.threads),
-            Kind::Role => Some(&self.roles),
-            Kind::Member => Some(&self.members),
-            Kind::Presence => Some(&self.presences),
-            Kind::VoiceState => Some(&self.voice_states),
-            Kind::State | Kind::Guild | Kind::Emojis | Kind::OwnUser => None,
-        }
-    }
-
-    fn replace(&mut self, kind: Kind, id: u64, stored: Option<Stored>) -> Option<Stored> {
-        let map = match kind {
-            Kind::Guild => return std::mem::replace(&mut self.object, stored),
-            Kind::Emojis => return std::mem::replace(&mut self.emojis, stored),
-            Kind::Channel => &mut self.channels,
-            Kind::Thread => &mut self.threads,
-            Kind::Role => &mut self.roles,
-            Kind::Member => &mut self.members,
-            Kind::Presence => &mut self.presences,
-            Kind::VoiceState => &mut self.voice_states,
-            Kind::State | Kind::OwnUser => return None,
+    /// An object as it is handed out, packed: a member with its user and without roles that are gone, a guild with its member count.
+    pub(crate) fn object(&self, key: Key) -> Option<Object> {
+        let value = self.get(key)?;
+        let whole = match key.kind {
+            Kind::Guild => self.whole_guild(key.guild, value),
+            Kind::Member => self.whole_member(key, value),
+            _ => None,
         };
-        match stored {
-            Some(stored) => map.insert(id, stored),
-            None => map.remove(&id),
-        }
+        Some(Object { encoding: Encoding::Packed, bytes: whole.unwrap_or_else(|| Bytes::copy_from_slice(value.raw())) })
     }
 
-    /// Keys of all its objects.
-    pub(crate) fn keys(&self, guild: u64) -> impl Iterator<Item = Key> {
-        let single = [(Kind::Guild, self.object.is_some()), (Kind::Emojis, self.emojis.is_some())];
-        let single = single.into_iter().filter(|(_, there)| *there).map(move |(kind, _)| Key::of_guild(kind, guild));
-        let maps = Kind::ALL.into_iter().filter_map(|kind| Some((kind, self.map(kind)?)));
-        single.chain(maps.flat_map(move |(kind, map)| map.keys().map(move |id| Key::new(kind, guild, *id))))
+    /// The object before a write, unless it may be old: then there is none to tell of.
+    pub(crate) fn before(&self, key: Key) -> Option<Object> {
+        if self.doubtful(key.guild) { None } else { self.object(key) }
     }
 
-    /// Whether what is kept may be old.
-    pub(crate) fn doubtful(&self) -> bool {
-        self.state.stale || self.state.unavailable
+    fn whole_guild(&self, guild: u64, value: Value<'_>) -> Option<Bytes> {
+        let count = self.state(guild)?.member_count?;
+        crate::pack::with_number(value, "member_count", count)
     }
 
-    fn found(&self, guild_id: u64, object: Object) -> Found {
-        Found { object, guild_id, stale: self.doubtful() }
-    }
-
-    /// The guild object with its member count.
-    pub(crate) fn whole(&self) -> Option<Stored> {
-        let object = self.object.as_ref()?;
-        let Some(count) = self.state.member_count else { return Some(object.clone()) };
-        let count = stored::integer(object.value().encoding(), count)?;
-        stored::merged(Some(object.value()), None, &[], Some(("member_count", count.value())))
-    }
-
-    /// A member without roles that are gone.
-    pub(crate) fn member(&self, user: u64) -> Option<Stored> {
-        let member = self.members.get(&user)?;
-        // Before the guild has been told its roles are not known, and none of them is gone.
-        if self.object.is_none() || self.roles.is_empty() {
-            return Some(member.clone());
-        }
-        let stripped = stored::without_roles(member.value(), |role| self.roles.contains_key(&role));
-        Some(stripped.unwrap_or_else(|| member.clone()))
+    fn whole_member(&self, key: Key, value: Value<'_>) -> Option<Bytes> {
+        let gone = self.guilds.get(&key.guild).map_or(&[][..], |guild| &guild.gone_roles);
+        let user = self.tenant.users.read(key.id, |user| crate::pack::whole_member(value, Some(user), key.id, gone));
+        user.unwrap_or_else(|| crate::pack::whole_member(value, None, key.id, gone))
     }
 }
 
-const STATE_BYTES: usize = 9;
+/// A guild's part beside its objects.
+pub(crate) const STATE_BYTES: u64 = size_of::<Guild>() as u64;
 
-impl State {
-    fn encode(self) -> Bytes {
-        let flags = [self.awaited, self.unavailable, self.stale, self.member_count.is_some()];
-        let mut out = vec![0];
-        for (bit, flag) in flags.into_iter().enumerate() {
-            out[0] |= u8::from(flag) << bit;
-        }
-        out.extend_from_slice(&self.member_count.unwrap_or(0).to_le_bytes());
-        Bytes::from(out)
-    }
-
-    fn decode(bytes: &[u8]) -> Option<State> {
-        let (flags, count) = bytes.split_first()?;
-        let count = i64::from_le_bytes(count.try_into().ok()?);
-        let flag = |bit: u8| flags & (1 << bit) != 0;
-        (flags & 0xF0 == 0).then_some(())?;
-        Some(State { awaited: flag(0), unavailable: flag(1), stale: flag(2), member_count: flag(3).then_some(count) })
-    }
+pub(crate) fn packed(bytes: &[u8]) -> Value<'_> {
+    Value::from_raw(Encoding::Packed, bytes)
 }

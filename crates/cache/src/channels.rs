@@ -1,129 +1,108 @@
-//! Channels and threads. Channels outside guilds are not kept: bots are told of none.
+//! Channels of guilds, and what Discord tells of voice channels beside them.
 
 use trunkline_etf::Value;
 
 use crate::Change;
-use crate::apply::{id, items, user_id};
+use crate::apply::{id, items};
 use crate::cache::Cache;
-use crate::guilds::{archived, ids};
 use crate::key::{Key, Kind};
-use crate::stored::{self, Stored};
 
 impl Cache {
     pub(crate) fn channel_upsert(&mut self, d: Value<'_>, update: bool) -> Option<Change> {
         let channel = id(d, "id")?;
         let Some(guild) = id(d, "guild_id") else { return Some(Change::NONE) };
-        let previous = self.put(Key::new(Kind::Channel, guild, channel), Some(Stored::copy_of(d)));
-        Some(Change::previous(self.told(guild, previous).filter(|_| update).map(|channel| channel.object())))
+        let key = Key::new(Kind::Channel, guild, channel);
+        let previous = if update { self.before(key) } else { None };
+        self.set(key, Some(d));
+        Some(Change::previous(previous))
     }
 
-    /// Takes the channel's threads with it: whether Discord tells of each is not documented.
+    /// Takes with it what lies in the channel: whether Discord tells of each thread and stage is not documented.
     pub(crate) fn channel_delete(&mut self, d: Value<'_>) -> Option<Change> {
         let channel = id(d, "id")?;
-        let Some(guild) = id(d, "guild_id") else { return Some(Change::NONE) };
-        self.put(Key::new(Kind::Channel, guild, channel), None);
-        self.drop_threads(guild, |parent| parent == Some(channel));
+        let guild = id(d, "guild_id");
+        // An event of one guild takes nothing away from another. Messages that came without a guild, in a channel that nobody knew, go with
+        // it: they may be of any.
+        let home = self.guild_of_channel(channel).or_else(|| Some(self.messages(channel, u64::MAX, 1).first()?.guild_id));
+        if home.is_none_or(|home| home == 0 || Some(home) == guild) {
+            self.messages.remove_channel(channel);
+        }
+        let Some(guild) = guild else {
+            self.set(Key::new(Kind::DirectChannel, 0, channel), None);
+            return Some(Change::NONE);
+        };
+        self.set(Key::new(Kind::Channel, guild, channel), None);
+        self.set(Key::new(Kind::VoiceChannel, guild, channel), None);
+        for thread in self.drop_where(Kind::Thread, guild, |thread| id(thread, "parent_id") == Some(channel)) {
+            self.messages.remove_channel(thread);
+        }
+        self.drop_where(Kind::StageInstance, guild, |stage| id(stage, "channel_id") == Some(channel));
         Some(Change::NONE)
     }
 
     pub(crate) fn channel_pins(&mut self, d: Value<'_>) -> Option<Change> {
         let channel = id(d, "channel_id")?;
-        let (Some(guild), Some(at)) = (id(d, "guild_id"), d.get("last_pin_timestamp")) else { return Some(Change::NONE) };
-        for kind in [Kind::Channel, Kind::Thread] {
-            self.rewrite(Key::new(kind, guild, channel), &[], Some(("last_pin_timestamp", at)))?;
-        }
-        Some(Change::NONE)
-    }
-
-    /// Discord docs, Threads. An archived thread is no active one; the bot's own membership comes with some events only, and stays.
-    pub(crate) fn thread_upsert(&mut self, d: Value<'_>) -> Option<Change> {
-        let (guild, thread) = (id(d, "guild_id")?, id(d, "id")?);
-        let stored = self.thread_form(guild, thread, d, None)?;
-        self.put(Key::new(Kind::Thread, guild, thread), stored);
-        Some(Change::NONE)
-    }
-
-    pub(crate) fn thread_delete(&mut self, d: Value<'_>) -> Option<Change> {
-        self.put(Key::new(Kind::Thread, id(d, "guild_id")?, id(d, "id")?), None);
-        Some(Change::NONE)
-    }
-
-    /// Discord docs, Gateway Events: Thread List Sync. What is listed replaces all active threads of the channels named.
-    pub(crate) fn thread_list_sync(&mut self, d: Value<'_>) -> Option<Change> {
-        let guild = id(d, "guild_id")?;
-        d.get("threads")?;
-        let parents = d.get("channel_ids").map(|_| ids(d, "channel_ids"));
-        self.drop_threads(guild, |parent| match (&parents, parent) {
-            (None, _) => true,
-            (Some(parents), Some(parent)) => parents.contains(&parent),
-            (Some(_), None) => false,
-        });
-        for thread in items(d, "threads") {
-            let Some(thread_id) = id(thread, "id") else { continue };
-            let own = items(d, "members").find(|member| id(*member, "id") == Some(thread_id));
-            if let Some(stored) = self.thread_form(guild, thread_id, thread, own) {
-                self.put(Key::new(Kind::Thread, guild, thread_id), stored);
-            }
-        }
-        Some(Change::NONE)
-    }
-
-    pub(crate) fn thread_member(&mut self, d: Value<'_>) -> Option<Change> {
-        let (guild, thread) = (id(d, "guild_id")?, id(d, "id")?);
-        self.rewrite(Key::new(Kind::Thread, guild, thread), &[], Some(("member", d)))?;
-        Some(Change::NONE)
-    }
-
-    /// Discord docs, Gateway Events: Thread Members Update.
-    pub(crate) fn thread_members(&mut self, d: Value<'_>) -> Option<Change> {
-        let (guild, thread) = (id(d, "guild_id")?, id(d, "id")?);
-        let left = self.own_user_id().is_some_and(|own| ids(d, "removed_member_ids").contains(&own));
-        let count = d.get("member_count").map(|count| ("member_count", count));
-        let drop: &[&str] = if left { &["member"] } else { &[] };
-        self.rewrite(Key::new(Kind::Thread, guild, thread), drop, count)?;
-        for added in items(d, "added_members") {
-            let Some(member) = added.get("member") else { continue };
-            let Some(user) = user_id(member) else { continue };
-            self.refresh_member(guild, user, member);
-            if let Some(presence) = added.get("presence").filter(|presence| user_id(*presence) == Some(user)) {
-                self.set_presence(guild, user, presence);
-            }
-        }
-        Some(Change::NONE)
-    }
-
-    /// What is kept of a thread: nothing of an archived one; else the thread without the mark of its creation, with the bot's membership
-    /// as given, else as sent, else as known. The outer `None`: it cannot be written.
-    fn thread_form(&self, guild: u64, thread: u64, d: Value<'_>, own: Option<Value<'_>>) -> Option<Option<Stored>> {
-        if archived(d) {
-            return Some(None);
-        }
-        let known = self.guilds.get(&guild).and_then(|known| known.threads.get(&thread));
-        let own = match (own, d.get("member")) {
-            (Some(own), _) => Some(own),
-            (None, Some(_)) => None,
-            (None, None) => known.and_then(|known| known.value().get("member")),
+        let Some(at) = d.get("last_pin_timestamp") else { return Some(Change::NONE) };
+        let keys = match id(d, "guild_id") {
+            Some(guild) => [Key::new(Kind::Channel, guild, channel), Key::new(Kind::Thread, guild, channel)],
+            None => [Key::new(Kind::DirectChannel, 0, channel); 2],
         };
-        if own.is_none() && d.get("newly_created").is_none() {
-            return Some(Some(Stored::copy_of(d)));
+        for key in keys {
+            self.edit(key, &[], &[("last_pin_timestamp", at)]);
         }
-        stored::merged(None, Some(d), &["newly_created"], own.map(|own| ("member", own))).map(Some)
+        Some(Change::NONE)
     }
 
-    /// Writes an object anew, without some fields and with another one, if it is there. `None`: it cannot be written.
-    fn rewrite(&mut self, key: Key, drop: &[&str], more: Option<(&'static str, Value<'_>)>) -> Option<()> {
-        let Some(old) = self.guilds.get(&key.guild).and_then(|known| known.get(key.kind, key.id)) else { return Some(()) };
-        let stored = stored::merged(Some(old.value()), None, drop, more)?;
-        self.put(key, Some(stored));
-        Some(())
+    /// Discord docs, Gateway: Request Channel Info. The answer has the fields that were asked for.
+    pub(crate) fn channel_info(&mut self, d: Value<'_>) -> Option<Change> {
+        let guild = id(d, "guild_id")?;
+        d.get("channels")?;
+        for channel in items(d, "channels") {
+            if let Some(id) = id(channel, "id") {
+                self.note_voice_channel(guild, id, channel);
+            }
+        }
+        Some(Change::NONE)
     }
 
-    fn drop_threads(&mut self, guild: u64, of: impl Fn(Option<u64>) -> bool) {
-        let Some(known) = self.guilds.get(&guild) else { return };
-        let gone: Vec<u64> =
-            known.threads.iter().filter(|(_, thread)| of(id(thread.value(), "parent_id"))).map(|(thread, _)| *thread).collect();
-        for thread in gone {
-            self.put(Key::new(Kind::Thread, guild, thread), None);
+    /// Discord docs, Gateway Events: Voice Channel Status Update, Voice Channel Start Time Update.
+    pub(crate) fn voice_channel(&mut self, d: Value<'_>) -> Option<Change> {
+        let (guild, channel) = (id(d, "guild_id")?, id(d, "id")?);
+        let previous = self.before(Key::new(Kind::VoiceChannel, guild, channel));
+        self.note_voice_channel(guild, channel, d);
+        Some(Change::previous(previous))
+    }
+
+    /// Status and start time are no part of the channel object: they lie beside it while either is set.
+    fn note_voice_channel(&mut self, guild: u64, channel: u64, d: Value<'_>) {
+        const FIELDS: [&str; 2] = ["status", "voice_start_time"];
+        let key = Key::new(Kind::VoiceChannel, guild, channel);
+        let told = d.get_all(FIELDS);
+        let known = self.get(key).map(|known| known.get_all(FIELDS).map(|value| value.is_some()));
+        let known = known.unwrap_or_default();
+        let mut drop = vec!["guild_id"];
+        let mut any = false;
+        for ((name, told), known) in FIELDS.into_iter().zip(told).zip(known) {
+            match told {
+                Some(value) if value.is_null() => drop.push(name),
+                Some(_) => any = true,
+                None => any |= known,
+            }
         }
+        if any {
+            self.merge(key, d, &drop);
+        } else {
+            self.set(key, None);
+        }
+    }
+
+    /// Takes away a guild's objects of a kind that `gone` wants gone; answers their ids.
+    pub(crate) fn drop_where(&mut self, kind: Kind, guild: u64, gone: impl Fn(Value<'_>) -> bool) -> Vec<u64> {
+        let of = |id: &u64| self.get(Key::new(kind, guild, *id)).is_some_and(&gone);
+        let ids: Vec<u64> = self.ids(kind, guild).filter(of).collect();
+        for id in &ids {
+            self.set(Key::new(kind, guild, *id), None);
+        }
+        ids
     }
 }

@@ -1,4 +1,4 @@
-//! Guilds, roles, emojis and stickers; what a new session does.
+//! Guilds, their roles, and what a new session does.
 
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
@@ -6,12 +6,13 @@ use trunkline_discord::GuildOrigin;
 use trunkline_etf::{Kind as TermKind, Value};
 
 use crate::Change;
-use crate::apply::{id, items, user_id};
+use crate::apply::{id, user_id};
 use crate::cache::{Cache, State};
 use crate::key::{Key, Kind};
-use crate::stored::{self, Stored};
 
-/// What the guild object is kept without: objects of their own, what is not kept, and what changes without an update of the guild.
+type Set<T> = HashSet<T, RandomState>;
+
+/// What the guild object is kept without: objects of their own, and what changes without an update of the guild.
 const SPLIT: &[&str] = &[
     "members",
     "channels",
@@ -20,111 +21,163 @@ const SPLIT: &[&str] = &[
     "voice_states",
     "roles",
     "emojis",
+    "stickers",
     "stage_instances",
     "guild_scheduled_events",
     "soundboard_sounds",
     "member_count",
 ];
 
+/// What is read of a GUILD_CREATE beside the guild object: first what is no list, then its lists, in the order of [`LISTS`]. In one place, so
+/// that one walk over what may be megabytes finds them all.
+const PARTS: [&str; 14] = [
+    "id",
+    "unavailable",
+    "member_count",
+    "emojis",
+    "stickers",
+    "roles",
+    "channels",
+    "threads",
+    "members",
+    "presences",
+    "voice_states",
+    "stage_instances",
+    "guild_scheduled_events",
+    "soundboard_sounds",
+];
+
+/// What the lists become. Emojis and stickers are objects as lists, the others have objects in them. Discord docs, Gateway Events: Guild Create.
+const LISTS: [Kind; 11] = [
+    Kind::Emojis,
+    Kind::Stickers,
+    Kind::Role,
+    Kind::Channel,
+    Kind::Thread,
+    Kind::Member,
+    Kind::Presence,
+    Kind::VoiceState,
+    Kind::StageInstance,
+    Kind::ScheduledEvent,
+    Kind::Sound,
+];
+
 impl Cache {
     /// A new session has begun, and READY has named these guilds. Not for a resumed session, which has missed nothing.
     ///
-    /// Guilds that are known become stale, the others awaited, and those that READY does not name are gone.
+    /// Guilds that are known become stale, the others awaited, and those that READY does not name are gone. So is everything that lies in
+    /// no guild: nothing will ever confirm it.
     pub fn ready(&mut self, guild_ids: &[u64]) {
-        let named: HashSet<u64, RandomState> = guild_ids.iter().copied().collect();
+        let named: Set<u64> = guild_ids.iter().copied().collect();
         let gone: Vec<u64> = self.guild_ids().filter(|guild| !named.contains(guild)).collect();
         for guild in gone {
             self.remove_guild(guild);
         }
         for guild in named {
-            let known = self.guilds.get(&guild).map(|known| (known.state, known.object.is_some()));
-            let state = match known {
-                Some((state, true)) => State { awaited: true, unavailable: false, stale: true, ..state },
+            let whole = self.has(Key::of_guild(Kind::Guild, guild));
+            let state = match self.state(guild) {
+                Some(state) if whole => State { awaited: true, unavailable: false, stale: true, ..state },
                 // A guild that was never told (the intent for guilds may be off) might never be confirmed either.
                 _ => State { awaited: true, ..State::default() },
             };
             if !state.stale {
                 self.keep_only(guild, |_| false);
+                self.forget_messages(guild);
             }
             self.set_state(guild, state);
+        }
+        self.forget_messages(0);
+        for kind in [Kind::DirectChannel, Kind::Entitlement, Kind::Subscription] {
+            let gone: Vec<u64> = self.ids(kind, 0).collect();
+            for id in gone {
+                self.set(Key::new(kind, 0, id), None);
+            }
         }
     }
 
     /// Discord docs, Gateway Events: Guild Create.
     pub(crate) fn guild_create(&mut self, d: Value<'_>) -> Option<Change> {
-        let guild = id(d, "id")?;
-        let known = self.guilds.get(&guild);
-        let origin = match known.map(|known| known.state) {
+        let [guild, unavailable, member_count, lists @ ..] = d.get_all(PARTS);
+        let guild = guild?.as_id()?;
+        let known = self.state(guild);
+        let origin = match known {
             Some(State { awaited: true, .. }) => GuildOrigin::Startup,
             // Known and told again is no joining either, whatever else it is.
             Some(_) => GuildOrigin::Available,
             None => GuildOrigin::Joined,
         };
         let change = Some(Change { origin: Some(origin), ..Change::NONE });
-        let state = known.map_or(State::default(), |known| known.state);
-        if d.get("unavailable").and_then(Value::as_bool) == Some(true) {
+        let state = known.unwrap_or_default();
+        if unavailable.and_then(Value::as_bool) == Some(true) {
             self.set_state(guild, State { awaited: false, unavailable: true, ..state });
             return change;
         }
-        let object = stored::merged(None, Some(d), SPLIT, None)?;
-        let doubtful = known.is_some_and(|known| known.doubtful());
-        let member_count = d.get("member_count").and_then(Value::as_i64);
+        let doubtful = self.doubtful(guild);
+        // Nothing can be left over in a guild of which nothing was known: most GUILD_CREATEs are a start's.
+        let empty = self.counts(guild).next().is_none();
+        let member_count = member_count.and_then(Value::as_i64);
         self.set_state(guild, State { awaited: false, unavailable: false, stale: false, member_count });
+        self.set_without(Key::of_guild(Kind::Guild, guild), d, SPLIT);
 
-        let mut confirmed = HashSet::with_hasher(RandomState::default());
-        let mut told = HashSet::with_hasher(RandomState::default());
+        let mut confirmed = Set::with_hasher(RandomState::default());
         confirmed.insert(Key::of_guild(Kind::Guild, guild));
-        self.put(Key::of_guild(Kind::Guild, guild), Some(object));
-        if let Some(emojis) = d.get("emojis").filter(|emojis| emojis.kind() == TermKind::List) {
-            confirmed.insert(Key::of_guild(Kind::Emojis, guild));
-            self.put(Key::of_guild(Kind::Emojis, guild), Some(Stored::copy_of(emojis)));
-        }
-        for (name, kind) in LISTS {
-            let Some(list) = d.get(name).filter(|list| list.kind() == TermKind::List) else { continue };
-            told.insert(kind);
+        let mut replaced = 0u32;
+        for (kind, list) in LISTS.into_iter().zip(lists) {
+            let Some(list) = list.filter(|list| list.kind() == TermKind::List) else { continue };
+            if kind.list() {
+                confirmed.insert(Key::of_guild(kind, guild));
+                self.set(Key::of_guild(kind, guild), Some(list));
+                continue;
+            }
+            // Members and presences are partial lists: they drop what they lack only where it might be old.
+            if !matches!(kind, Kind::Member | Kind::Presence) {
+                replaced |= 1 << kind as u32;
+            }
+            self.reserve(kind, guild, list);
             for item in list.items() {
                 let Some(id) = listed(kind, item) else { continue };
                 let key = Key::new(kind, guild, id);
-                confirmed.insert(key);
-                self.put(key, Some(Stored::copy_of(item)));
+                if !empty {
+                    confirmed.insert(key);
+                }
+                self.set(key, Some(item));
             }
         }
-        // Members and presences are partial lists: they drop what they lack only where it might be old.
-        let replaced = |kind: Kind| doubtful || (told.contains(&kind) && !matches!(kind, Kind::Member | Kind::Presence));
-        self.keep_only(guild, |key| confirmed.contains(&key) || !replaced(key.kind));
+        if doubtful {
+            self.forget_messages(guild);
+        }
+        if !empty && (doubtful || replaced != 0) {
+            self.keep_only(guild, |key| confirmed.contains(&key) || !(doubtful || replaced & (1 << key.kind as u32) != 0));
+        }
         change
     }
 
     /// Discord docs, Gateway Events: Guild Update. The payload has none of what only GUILD_CREATE has; that stays.
     pub(crate) fn guild_update(&mut self, d: Value<'_>) -> Option<Change> {
-        let guild = id(d, "id")?;
-        let Some(known) = self.guilds.get(&guild) else { return Some(Change::NONE) };
-        let object = stored::merged(known.object.as_ref().map(Stored::value), Some(d), SPLIT, None)?;
-        let previous = (!known.doubtful()).then(|| known.whole()).flatten();
-        self.put(Key::of_guild(Kind::Guild, guild), Some(object));
-        if let Some(roles) = d.get("roles").filter(|roles| roles.kind() == TermKind::List) {
-            let confirmed: HashSet<u64, RandomState> = roles.items().filter_map(|role| id(role, "id")).collect();
-            let known = self.guilds.get(&guild).into_iter().flat_map(|known| known.roles.keys());
-            let gone: Vec<u64> = known.filter(|role| !confirmed.contains(*role)).copied().collect();
-            for role in gone {
-                self.put(Key::new(Kind::Role, guild, role), None);
-            }
-            for role in roles.items() {
-                let Some(id) = id(role, "id") else { continue };
-                self.put(Key::new(Kind::Role, guild, id), Some(Stored::copy_of(role)));
+        let [guild, roles, emojis, stickers] = d.get_all(["id", "roles", "emojis", "stickers"]);
+        let guild = guild?.as_id()?;
+        if !self.knows(guild) {
+            return Some(Change::NONE);
+        }
+        let key = Key::of_guild(Kind::Guild, guild);
+        let previous = self.before(key);
+        self.merge(key, d, SPLIT);
+        if let Some(roles) = roles.filter(|roles| roles.kind() == TermKind::List) {
+            self.replace_list(guild, Kind::Role, roles);
+        }
+        for (kind, value) in [(Kind::Emojis, emojis), (Kind::Stickers, stickers)] {
+            if let Some(value) = value.filter(|value| value.kind() == TermKind::List) {
+                self.set(Key::of_guild(kind, guild), Some(value));
             }
         }
-        if let Some(emojis) = d.get("emojis").filter(|emojis| emojis.kind() == TermKind::List) {
-            self.put(Key::of_guild(Kind::Emojis, guild), Some(Stored::copy_of(emojis)));
-        }
-        Some(Change::previous(previous.map(|object| object.object())))
+        Some(Change::previous(previous))
     }
 
     /// Discord docs, Gateway Events: Guild Delete. An outage keeps the guild; without `unavailable` the bot is out of it.
     pub(crate) fn guild_delete(&mut self, d: Value<'_>) -> Option<Change> {
         let guild = id(d, "id")?;
         if d.get("unavailable").and_then(Value::as_bool) == Some(true) {
-            let state = self.guilds.get(&guild).map_or(State::default(), |known| known.state);
+            let state = self.state(guild).unwrap_or_default();
             self.set_state(guild, State { awaited: false, unavailable: true, ..state });
         } else {
             self.remove_guild(guild);
@@ -135,69 +188,64 @@ impl Cache {
     pub(crate) fn role_upsert(&mut self, d: Value<'_>, update: bool) -> Option<Change> {
         let (guild, role) = (id(d, "guild_id")?, d.get("role")?);
         let key = Key::new(Kind::Role, guild, id(role, "id")?);
-        let previous = self.put(key, Some(Stored::copy_of(role)));
-        Some(Change::previous(self.told(guild, previous).filter(|_| update).map(|role| role.object())))
+        let previous = if update { self.before(key) } else { None };
+        self.set(key, Some(role));
+        Some(Change::previous(previous))
     }
 
+    /// Members lose the role when they are handed out: there may be hundreds of thousands.
     pub(crate) fn role_delete(&mut self, d: Value<'_>) -> Option<Change> {
-        self.put(Key::new(Kind::Role, id(d, "guild_id")?, id(d, "role_id")?), None);
-        Some(Change::NONE)
-    }
-
-    pub(crate) fn emojis_update(&mut self, d: Value<'_>) -> Option<Change> {
-        let guild = id(d, "guild_id")?;
-        let emojis = d.get("emojis").filter(|emojis| emojis.kind() == TermKind::List)?;
-        let previous = self.put(Key::of_guild(Kind::Emojis, guild), Some(Stored::copy_of(emojis)));
-        Some(Change::previous(self.told(guild, previous).map(|emojis| emojis.object())))
-    }
-
-    pub(crate) fn stickers_update(&mut self, d: Value<'_>) -> Option<Change> {
-        let (guild, stickers) = (id(d, "guild_id")?, d.get("stickers")?);
-        if let Some(object) = self.guilds.get(&guild).and_then(|known| known.object.as_ref()) {
-            let object = stored::merged(Some(object.value()), None, &[], Some(("stickers", stickers)))?;
-            self.put(Key::of_guild(Kind::Guild, guild), Some(object));
+        let key = Key::new(Kind::Role, id(d, "guild_id")?, id(d, "role_id")?);
+        if !self.set(key, None).had {
+            self.role_gone(key);
         }
         Some(Change::NONE)
     }
 
-    /// An object that was there, unless it may be old: then there is no previous one to tell of.
-    pub(crate) fn told(&self, guild: u64, previous: Option<Stored>) -> Option<Stored> {
-        previous.filter(|_| self.guilds.get(&guild).is_some_and(|known| !known.doubtful()))
+    /// Puts a whole list in the place of a guild's objects of a kind.
+    pub(crate) fn replace_list(&mut self, guild: u64, kind: Kind, list: Value<'_>) {
+        let told: Set<u64> = list.items().filter_map(|item| listed(kind, item)).collect();
+        let gone: Vec<u64> = self.ids(kind, guild).filter(|id| !told.contains(id)).collect();
+        for id in gone {
+            self.set(Key::new(kind, guild, id), None);
+        }
+        for item in list.items() {
+            if let Some(id) = listed(kind, item) {
+                self.set(Key::new(kind, guild, id), Some(item));
+            }
+        }
     }
 }
 
-/// The lists of a GUILD_CREATE that become objects of their own.
-const LISTS: [(&str, Kind); 6] = [
-    ("roles", Kind::Role),
-    ("channels", Kind::Channel),
-    ("threads", Kind::Thread),
-    ("members", Kind::Member),
-    ("presences", Kind::Presence),
-    ("voice_states", Kind::VoiceState),
-];
+/// A list under a key, if it is one.
+pub(crate) fn list<'a>(d: Value<'a>, key: &str) -> Option<Value<'a>> {
+    d.get(key).filter(|list| list.kind() == TermKind::List)
+}
 
 /// The id under which an element of such a list is kept; none if it is not.
 fn listed(kind: Kind, item: Value<'_>) -> Option<u64> {
     match kind {
         Kind::Member => user_id(item),
-        Kind::Presence => user_id(item).filter(|_| !offline(item)),
-        Kind::VoiceState => id(item, "user_id").filter(|_| id(item, "channel_id").is_some()),
+        Kind::Presence => {
+            let [user, status] = item.get_all(["user", "status"]);
+            id(user?, "id").filter(|_| !says_offline(status))
+        }
+        Kind::VoiceState => {
+            let [user, channel] = item.get_all(["user_id", "channel_id"]);
+            user?.as_id().filter(|_| channel.and_then(Value::as_id).is_some())
+        }
         Kind::Thread => id(item, "id").filter(|_| !archived(item)),
+        Kind::Sound => id(item, "sound_id"),
         _ => id(item, "id"),
     }
 }
 
-/// Whether a presence says that there is none.
-pub(crate) fn offline(presence: Value<'_>) -> bool {
-    presence.get("status").and_then(Value::as_str).is_some_and(|status| status == "offline")
+/// Whether a presence's status says that there is none.
+pub(crate) fn says_offline(status: Option<Value<'_>>) -> bool {
+    status.and_then(Value::as_str).is_some_and(|status| status == "offline")
 }
 
 /// Whether a thread is no active one.
 pub(crate) fn archived(thread: Value<'_>) -> bool {
     thread.get("thread_metadata").and_then(|data| data.get("archived")).and_then(Value::as_bool) == Some(true)
-}
-
-/// The ids in a list.
-pub(crate) fn ids(d: Value<'_>, key: &str) -> Vec<u64> {
-    items(d, key).filter_map(Value::as_id).collect()
 }

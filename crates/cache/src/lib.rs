@@ -1,77 +1,80 @@
 //! The state of a shard's guilds, as Discord told it.
 //!
-//! One [`Cache`] holds what one shard's events say of its guilds: guild objects, channels, threads, roles, emojis,
-//! members, presences and voice states. [`Cache::apply`] takes an event, changes what it says is changed, and answers
-//! with the object as it was before, where the event is one whose consumers get that.
+//! One [`Cache`] holds what one shard's events say: guilds, channels, threads with the bot's own membership, roles, emojis, stickers,
+//! sounds, members, users, presences, voice states, what lies beside voice channels, stages, scheduled events, auto moderation rules,
+//! integrations, invites and bans that were seen, recent messages, and outside of guilds the channels, entitlements and subscriptions
+//! that were told of. [`Cache::apply`] takes an event, changes what it says is changed, and answers with the object as it was before,
+//! where the event is one whose consumers get that ([`field@Change::previous`]).
 //!
 //! # How it is kept
-//! - An object is kept whole, as the bytes that Discord sent, in the encoding they came in: fields that nobody here
-//!   knows survive. It owns exactly its bytes and never holds on to the event that it came in.
-//! - A GUILD_CREATE is split: the guild object loses the lists that become objects of their own, `member_count` (a
-//!   number beside it, since joins and leaves change it), and the lists that are not kept yet (stage instances,
-//!   scheduled events, soundboard sounds). Stickers stay inside the guild object.
-//! - What an event merges (GUILD_UPDATE, GUILD_MEMBER_UPDATE and the like) is written anew in the event's encoding.
-//! - Messages, bans, stage instances, scheduled events and sounds are not kept; MESSAGE_CREATE's author and member,
-//!   TYPING_START's member, and the partial user of a presence change nothing. Events that have no effect here return
-//!   at once and allocate nothing.
-//! - A deleted role is not written out of the members that had it: a guild may have hundreds of thousands. It is left
-//!   out when a member is handed out, as lookup or as previous object.
+//! - An object is kept whole: fields that nobody here knows survive. It lies packed in the shard's heap; a user lies once for all of the
+//!   bot's shards on a core ([`Users`]) and goes with the last guild that has it as a member.
+//! - A GUILD_CREATE is split: the guild object loses the lists that become objects of their own, and `member_count` (a number beside it,
+//!   since joins and leaves change it). Emojis and stickers are one object each, a list: they change as lists.
+//! - Messages are the events' own bytes, shared with the log: a bounded end of each channel, by number, age and bytes ([`CacheConfig`]).
+//! - A deleted role is not written out of the members that had it: a guild may have hundreds of thousands. It is left out when a member
+//!   is handed out, as lookup or as previous object.
+//! - What nothing ever confirms (bans, invites, all that lies outside guilds) has a number ([`UNCONFIRMED_MAX`]), and the whole may have
+//!   a budget in bytes, which presences, then messages, then offline members give way to, counted ([`Cache::evicted`]).
 //!
 //! # Sessions
-//! A session that is not resumed may have missed anything. [`Cache::ready`] makes every guild stale: lookups answer
-//! and say so, updates carry no previous object, and the guild's GUILD_CREATE then replaces everything, dropping each
-//! member, presence and voice state that it does not confirm. The same holds for a guild that comes back from an
-//! outage. Guilds that READY does not name are gone.
+//! A session that is not resumed may have missed anything. [`Cache::ready`] makes every guild stale: lookups answer and say so, updates
+//! carry no previous object, and the guild's GUILD_CREATE then replaces everything, dropping each member, presence, voice state, message
+//! and all else that it does not confirm. The same holds for a guild that comes back from an outage. Guilds that READY does not name are
+//! gone, and so is what lies outside guilds.
 //!
 //! # Durable copy
-//! [`Cache::take_changes`] gives what changed since it was last asked, in stored form, and [`Cache::load`] takes that
-//! back. Which guilds are awaited, unavailable or stale is part of it.
+//! [`Cache::take_changes`] gives what changed since it was last asked, and [`Cache::load`] takes that back. Which guilds are awaited,
+//! unavailable or stale is part of it. Presences and messages are in it at a clean stop only ([`Cache::take_stop_changes`]).
 //!
 //! # What never happens here
-//! No IO, no clock, no logging, no panic on any input. A payload that makes no sense changes nothing and is counted
-//! by the caller ([`Change::malformed`]). Every write may be repeated without another effect; the one exception is
-//! `member_count`, which a repeated leave counts twice, and which the next GUILD_CREATE sets right.
+//! No IO, no clock, no logging, no panic on any input. A payload that makes no sense changes nothing and is counted by the caller
+//! ([`Change::malformed`]). Every write may be repeated without another effect, but for the counts of which an event says only that they
+//! are one more or less: members that leave (where not all are known), messages deleted in a thread, others' reactions and votes, and
+//! who is interested in a scheduled event. The session drops what was delivered twice before it comes here.
 
 mod apply;
 mod cache;
 mod channels;
+mod config;
+mod edit;
 mod guilds;
+mod heap;
 mod key;
+mod lookups;
 mod members;
-mod stored;
+mod message_events;
+mod messages;
+mod others;
+mod pack;
+mod places;
+mod policy;
+pub mod requests;
+mod rows;
+mod search;
+mod table;
+mod threads;
+mod users;
+mod voice;
 
-pub use cache::{Cache, Found};
+pub use cache::Cache;
+pub use config::{CacheConfig, Kinds};
 pub use key::{Kind, LoadError};
+pub use lookups::Found;
+pub use policy::UNCONFIRMED_MAX;
+pub use rows::{ROW_VERSION, Rows};
+pub use search::{MemberQuery, SEARCH_IDLE_MS};
+pub use users::Users;
 
 use trunkline_discord::{GuildOrigin, Object};
-
-/// What a cache keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct CacheConfig {
-    skip: u16,
-}
-
-impl CacheConfig {
-    /// The same, without one kind of objects. Guilds are always kept: the origin of a GUILD_CREATE depends on them.
-    #[must_use]
-    pub fn without(self, kind: Kind) -> CacheConfig {
-        match kind {
-            Kind::State | Kind::Guild => self,
-            kind => CacheConfig { skip: self.skip | 1 << kind as u8 },
-        }
-    }
-
-    /// Whether objects of this kind are kept.
-    pub fn keeps(self, kind: Kind) -> bool {
-        self.skip & (1 << kind as u8) == 0
-    }
-}
 
 /// What an event meant to the cache.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Change {
-    /// The object before the event, for the kinds of events whose consumers get it: GUILD_UPDATE, PRESENCE_UPDATE,
-    /// GUILD_MEMBER_UPDATE, CHANNEL_UPDATE, GUILD_ROLE_UPDATE, VOICE_STATE_UPDATE, and GUILD_EMOJIS_UPDATE (the list).
+    /// The object before the event, for the kinds of events whose consumers get it: updates of guilds, presences, members, channels, roles,
+    /// voice states, messages, threads, the own user and the own membership of a thread, voice channels' status and start time, stages,
+    /// sounds, scheduled events, rules, entitlements and subscriptions; of emojis and stickers (the list); and what is deleted of messages,
+    /// threads, stages, sounds, scheduled events, rules, entitlements and subscriptions.
     pub previous: Option<Object>,
     /// For GUILD_CREATE, why it came.
     pub origin: Option<GuildOrigin>,
@@ -95,4 +98,26 @@ pub struct Size {
     pub count: u64,
     /// Bytes of their stored forms.
     pub bytes: u64,
+}
+
+/// What a shard's bytes are spent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// Objects, each with the room that it takes.
+    pub objects: u64,
+    /// Tables by which objects are found.
+    pub tables: u64,
+    /// Which guild a channel is in.
+    pub indexes: u64,
+    /// Search indexes.
+    pub search: u64,
+    /// Held for objects to come.
+    pub room: u64,
+}
+
+impl Memory {
+    /// All of it.
+    pub fn sum(&self) -> u64 {
+        self.objects + self.tables + self.indexes + self.search + self.room
+    }
 }

@@ -1,19 +1,23 @@
-//! Members, presences, voice states.
+//! Members, users and presences.
 
-use trunkline_etf::Value;
+use trunkline_etf::{Kind as TermKind, Value};
 
 use crate::Change;
 use crate::apply::{id, items, user_id};
 use crate::cache::{Cache, State};
-use crate::guilds::{ids, offline};
+use crate::edit;
+use crate::guilds::says_offline;
 use crate::key::{Key, Kind};
-use crate::stored::{self, Stored};
+use crate::lookups::Smallest;
 
 impl Cache {
     /// Discord docs, Gateway Events: Guild Member Add. It may come for someone who is a member already.
     pub(crate) fn member_add(&mut self, d: Value<'_>) -> Option<Change> {
-        let (guild, user) = (id(d, "guild_id")?, user_id(d)?);
-        if self.put(Key::new(Kind::Member, guild, user), Some(Stored::copy_of(d))).is_none() {
+        let (guild, user) = guild_and_user(d)?;
+        let key = Key::new(Kind::Member, guild, user);
+        let known = self.has(key);
+        self.set(key, Some(d));
+        if !known {
             self.count_members(guild, 1);
         }
         Some(Change::NONE)
@@ -21,19 +25,23 @@ impl Cache {
 
     /// Discord docs, Gateway Events: Guild Member Update. It does not list all fields of a member: what it lacks stays.
     pub(crate) fn member_update(&mut self, d: Value<'_>) -> Option<Change> {
-        let (guild, user) = (id(d, "guild_id")?, user_id(d)?);
-        let Some(known) = self.guilds.get(&guild) else { return Some(Change::NONE) };
-        let previous = (!known.doubtful()).then(|| known.member(user)).flatten();
-        self.merge_member(guild, user, d)?;
-        Some(Change::previous(previous.map(|member| member.object())))
+        let (guild, user) = guild_and_user(d)?;
+        let key = Key::new(Kind::Member, guild, user);
+        let previous = self.before(key);
+        self.merge(key, d, &[]);
+        Some(Change::previous(previous))
     }
 
     pub(crate) fn member_remove(&mut self, d: Value<'_>) -> Option<Change> {
-        let (guild, user) = (id(d, "guild_id")?, user_id(d)?);
-        for kind in [Kind::Member, Kind::Presence, Kind::VoiceState] {
-            self.put(Key::new(kind, guild, user), None);
+        let (guild, user) = guild_and_user(d)?;
+        let known = self.has(Key::new(Kind::Member, guild, user));
+        let all =
+            self.state(guild).and_then(|state| state.member_count).is_some_and(|count| self.count(Kind::Member, guild) as i64 >= count);
+        self.forget_member(guild, user);
+        // Where every member is known, one who is not has been counted already.
+        if known || !all {
+            self.count_members(guild, -1);
         }
-        self.count_members(guild, -1);
         Some(Change::NONE)
     }
 
@@ -43,67 +51,112 @@ impl Cache {
         d.get("members")?;
         for member in items(d, "members") {
             if let Some(user) = user_id(member) {
-                self.put(Key::new(Kind::Member, guild, user), Some(Stored::copy_of(member)));
+                self.set(Key::new(Kind::Member, guild, user), Some(member));
             }
         }
         for presence in items(d, "presences") {
             if let Some(user) = user_id(presence) {
-                self.set_presence(guild, user, presence);
+                self.put_presence(guild, user, presence);
             }
         }
-        for user in ids(d, "not_found") {
-            self.put(Key::new(Kind::Member, guild, user), None);
+        for user in items(d, "not_found").filter_map(Value::as_id) {
+            self.forget_member(guild, user);
         }
         Some(Change::NONE)
     }
 
-    /// Discord docs, Gateway Events: Presence Update. Of its user only the id is sure, so no member learns from it.
+    /// Discord docs, Gateway Events: Presence Update. Its user may be partial.
     pub(crate) fn presence_update(&mut self, d: Value<'_>) -> Option<Change> {
-        let (guild, user) = (id(d, "guild_id")?, user_id(d)?);
-        let previous = self.set_presence(guild, user, d);
-        Some(Change::previous(self.told(guild, previous).map(|presence| presence.object())))
+        let (guild, user) = guild_and_user(d)?;
+        let previous = self.before(Key::new(Kind::Presence, guild, user));
+        self.put_presence(guild, user, d);
+        Some(Change::previous(previous))
     }
 
-    pub(crate) fn set_presence(&mut self, guild: u64, user: u64, presence: Value<'_>) -> Option<Stored> {
-        let stored = (!offline(presence)).then(|| Stored::copy_of(presence));
-        self.put(Key::new(Kind::Presence, guild, user), stored)
-    }
-
-    /// Discord docs, Gateway Events: Voice State Update. Without a channel the user has left.
-    pub(crate) fn voice_state_update(&mut self, d: Value<'_>) -> Option<Change> {
-        let user = id(d, "user_id")?;
-        let Some(guild) = id(d, "guild_id") else { return Some(Change::NONE) };
-        let stored = id(d, "channel_id").map(|_| Stored::copy_of(d));
-        let previous = self.put(Key::new(Kind::VoiceState, guild, user), stored);
-        if let Some(member) = d.get("member") {
-            self.refresh_member(guild, user, member);
+    /// Offline is what everybody is who has no presence.
+    pub(crate) fn put_presence(&mut self, guild: u64, user: u64, presence: Value<'_>) {
+        let [status, told] = presence.get_all(["status", "user"]);
+        self.set(Key::new(Kind::Presence, guild, user), (!says_offline(status)).then_some(presence));
+        if let Some(told) = told.filter(|told| told.len() > 1 && self.knows(guild)) {
+            self.merge_user(user, told);
         }
-        Some(Change::previous(self.told(guild, previous).map(|state| state.object())))
+    }
+
+    /// Of a presence's user only the id is sure, and no type is promised: what differs in kind from what is known is left out.
+    fn merge_user(&mut self, user: u64, told: Value<'_>) {
+        let merged = self.tenant.users.read(user, |known| {
+            edit::merged_if(known, told, |name, value| {
+                let known = known.get(name).map_or(value.kind(), Value::kind);
+                let either_null = value.is_null() || known == TermKind::Null;
+                name != "id" && (value.kind() == known || (either_null && name != "username"))
+            })
+        });
+        if let Some(merged) = merged.flatten() {
+            self.set(Key::new(Kind::User, 0, user), Some(merged.value()));
+        }
+    }
+
+    /// A whole user, told beside something else. Kept only while some guild has it as a member.
+    pub(crate) fn learn_user(&mut self, user: Value<'_>) {
+        if let Some(id) = id(user, "id") {
+            self.set(Key::new(Kind::User, 0, id), Some(user));
+        }
     }
 
     /// Takes a member that came inside another event, if it is a whole one. Guests in voice have no `joined_at`, and are no members.
     pub(crate) fn refresh_member(&mut self, guild: u64, user: u64, member: Value<'_>) {
-        let joined = member.get("joined_at").is_some_and(|at| !at.is_null());
-        if joined && user_id(member) == Some(user) {
-            // One that cannot be written is left out; the event itself is fine.
-            let _ = self.merge_member(guild, user, member);
+        let [joined, who] = member.get_all(["joined_at", "user"]);
+        let joined = joined.is_some_and(|at| !at.is_null());
+        if joined && who.and_then(|who| id(who, "id")) == Some(user) {
+            self.merge(Key::new(Kind::Member, guild, user), member, &[]);
         }
     }
 
-    fn merge_member(&mut self, guild: u64, user: u64, member: Value<'_>) -> Option<()> {
-        let Some(known) = self.guilds.get(&guild) else { return Some(()) };
-        let stored = match known.members.get(&user) {
-            Some(old) => stored::merged(Some(old.value()), Some(member), &[], None)?,
-            None => Stored::copy_of(member),
+    /// Ids of members of a guild who have a role, ascending, the first `limit` above `after`. Everybody has the role that is called like the
+    /// guild.
+    pub fn member_ids_with_role(&self, guild: u64, role: u64, after: u64, limit: usize) -> Vec<u64> {
+        if role == guild {
+            return Smallest::of(self.ids(Kind::Member, guild), after, limit);
+        }
+        if self.guilds.get(&guild).is_none_or(|known| known.gone_roles.contains(&role)) {
+            return Vec::new();
+        }
+        let has = |user: &u64| {
+            let roles = self.get(Key::new(Kind::Member, guild, *user)).and_then(|member| member.get("roles"));
+            roles.is_some_and(|roles| roles.items().any(|id| id.as_id() == Some(role)))
         };
-        self.put(Key::new(Kind::Member, guild, user), Some(stored));
-        Some(())
+        let (mut found, mut after) = (Vec::new(), after);
+        // A role that many have is found soon, and one that few have needs all members: few are looked at first, then more and more.
+        let mut many = limit.saturating_add(16);
+        while found.len() < limit {
+            let ids = Smallest::of(self.ids(Kind::Member, guild), after, many);
+            let room = limit - found.len();
+            found.extend(ids.iter().copied().filter(has).take(room));
+            match ids.last() {
+                Some(last) if ids.len() == many => after = *last,
+                _ => break,
+            }
+            many = many.saturating_mul(4);
+        }
+        found
+    }
+
+    fn forget_member(&mut self, guild: u64, user: u64) {
+        for kind in [Kind::Member, Kind::Presence, Kind::VoiceState] {
+            self.set(Key::new(kind, guild, user), None);
+        }
     }
 
     fn count_members(&mut self, guild: u64, by: i64) {
-        let Some(state) = self.guilds.get(&guild).map(|known| known.state) else { return };
-        if let Some(count) = state.member_count {
+        if let Some(state) = self.state(guild)
+            && let Some(count) = state.member_count
+        {
             self.set_state(guild, State { member_count: Some(count.saturating_add(by).max(0)), ..state });
         }
     }
+}
+
+fn guild_and_user(d: Value<'_>) -> Option<(u64, u64)> {
+    let [guild, user] = d.get_all(["guild_id", "user"]);
+    Some((guild?.as_id()?, id(user?, "id")?))
 }

@@ -1,8 +1,9 @@
 //! Events written as JSON values, given to a cache in either encoding, and answers read back as JSON values.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+use bytes::Bytes;
 use serde_json::Value as Json;
-use trunkline_cache::{Cache, Change, Found};
+use trunkline_cache::{Cache, CacheConfig, Change, Found, Users};
 use trunkline_discord::{EventKind, Object};
 use trunkline_etf::{Encoding, EtfWriter, Ids, TermWrite, Value, transcode};
 
@@ -20,7 +21,7 @@ pub fn id(number: u64) -> String {
 pub fn raw(encoding: Encoding, json: &Json) -> Vec<u8> {
     match encoding {
         Encoding::Json => serde_json::to_vec(json).unwrap(),
-        Encoding::Etf => {
+        _ => {
             let mut out = EtfWriter::term().with_atom_keys().with_ids(Ids::Integers);
             write(&mut out, json);
             out.into_vec()
@@ -57,8 +58,8 @@ fn write(out: &mut EtfWriter, json: &Json) {
 }
 
 pub fn apply(cache: &mut Cache, encoding: Encoding, kind: EventKind, json: &Json) -> Change {
-    let raw = raw(encoding, json);
-    cache.apply(kind, Value::from_raw(encoding, &raw))
+    let body = Bytes::from(raw(encoding, json));
+    cache.apply(kind, Value::from_raw(encoding, &body), &body)
 }
 
 pub fn json(object: &Object) -> Json {
@@ -82,7 +83,16 @@ pub struct Disk(std::collections::BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Disk {
     pub fn save(&mut self, cache: &mut Cache) {
-        for (key, value) in cache.take_changes() {
+        self.keep(cache.take_changes());
+    }
+
+    /// At a clean stop: messages and presences too.
+    pub fn stop(&mut self, cache: &mut Cache) {
+        self.keep(cache.take_stop_changes());
+    }
+
+    fn keep(&mut self, rows: Vec<(Vec<u8>, Option<Bytes>)>) {
+        for (key, value) in rows {
             match value {
                 Some(value) => drop(self.0.insert(key, value.to_vec())),
                 None => drop(self.0.remove(&key)),
@@ -91,13 +101,17 @@ impl Disk {
     }
 
     pub fn load(&self, backwards: bool) -> Cache {
-        let mut cache = Cache::default();
+        self.load_with(CacheConfig::default(), backwards)
+    }
+
+    pub fn load_with(&self, config: CacheConfig, backwards: bool) -> Cache {
+        let mut cache = Cache::new(config, Users::default());
         let mut rows: Vec<_> = self.0.iter().collect();
         if backwards {
             rows.reverse();
         }
         for (key, value) in rows {
-            cache.load(key, value.clone().into()).unwrap();
+            cache.load(key, value).unwrap();
         }
         assert_eq!(cache.changes_pending(), 0, "what was loaded needs no saving");
         cache

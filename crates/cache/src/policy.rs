@@ -1,0 +1,144 @@
+//! What gives way when there is too much: kinds without a natural end have a number, and the whole a budget in bytes.
+
+use std::collections::VecDeque;
+
+use trunkline_etf::Value;
+
+use crate::cache::Cache;
+use crate::key::{Key, Kind};
+
+/// Objects that nothing ever confirms or lists, of each such kind and shard: bans and invites that were seen, channels outside guilds,
+/// entitlements, subscriptions. The oldest give way. Ten thousand are a few megabytes, and more than a shard sees in weeks.
+pub const UNCONFIRMED_MAX: usize = 10_000;
+
+/// Objects that one event looks at to make room, at least; a large event looks at more, as many as it can have brought.
+const STEPS_MIN: usize = 64;
+
+/// Bytes of an event that may hold one object.
+const BYTES_A_STEP: usize = 64;
+
+/// Where the search for room stands, and what it has cost so far.
+#[derive(Default)]
+pub(crate) struct Policy {
+    evicted: [u64; Kind::ALL.len()],
+    /// Of each bounded kind the keys in the order in which they came. Some may be gone.
+    queues: [VecDeque<Key>; BOUNDED.len()],
+    /// Guilds and keys that are still to be looked at.
+    guilds: Vec<u64>,
+    keys: Vec<Key>,
+    looking_for: Option<Kind>,
+    /// Nothing more could give way when this much was held.
+    stuck_bytes: Option<u64>,
+}
+
+const BOUNDED: [Kind; 5] = [Kind::Ban, Kind::Invite, Kind::DirectChannel, Kind::Entitlement, Kind::Subscription];
+
+impl Policy {
+    pub(crate) fn count(&mut self, kind: Kind, gone: u64) {
+        self.evicted[kind as usize] += gone;
+    }
+}
+
+impl Cache {
+    /// How many objects of a kind had to give way since the start: to the budget, to the bytes of messages, or to [`UNCONFIRMED_MAX`].
+    pub fn evicted(&self, kind: Kind) -> u64 {
+        self.policy.evicted[kind as usize]
+    }
+
+    /// Puts an object of a kind that has a number.
+    pub(crate) fn set_bounded(&mut self, key: Key, value: Value<'_>) {
+        let Some(queue) = BOUNDED.iter().position(|kind| *kind == key.kind) else { return };
+        if self.set(key, Some(value)).had || !self.has(key) {
+            return;
+        }
+        self.policy.queues[queue].push_back(key);
+        let count = self.size(key.kind).count as usize;
+        // After a restart the queue knows of nothing, and keys that are gone must not fill it.
+        if (count > UNCONFIRMED_MAX && self.policy.queues[queue].len() < count) || self.policy.queues[queue].len() > 2 * UNCONFIRMED_MAX {
+            let mut keys: Vec<Key> = match key.kind.outside() {
+                true => self.ids(key.kind, 0).map(|id| Key::new(key.kind, 0, id)).collect(),
+                false => {
+                    self.guild_ids().flat_map(|guild| self.ids(key.kind, guild).map(move |id| Key::new(key.kind, guild, id))).collect()
+                }
+            };
+            keys.sort_unstable_by_key(|other| (*other == key, other.id));
+            self.policy.queues[queue] = keys.into();
+        }
+        while self.size(key.kind).count as usize > UNCONFIRMED_MAX
+            && let Some(oldest) = self.policy.queues[queue].pop_front()
+        {
+            let gone = self.set(oldest, None).had;
+            self.policy.count(key.kind, u64::from(gone));
+        }
+    }
+
+    /// Makes room while there is more than the budget: presences first, since the next one comes soon; then messages, the oldest first; then
+    /// members who are neither online nor in voice nor the bot, and whom Discord tells again when asked.
+    pub(crate) fn relieve(&mut self, event_bytes: usize) {
+        let Some(budget) = self.config.budget_bytes else { return };
+        let mut steps = STEPS_MIN + event_bytes / BYTES_A_STEP;
+        while steps > 0 && self.bytes_in_use() > budget {
+            let kind = if self.size(Kind::Presence).count > 0 {
+                Kind::Presence
+            } else if self.messages.size().count > 0 {
+                let gone = self.messages.pop_oldest();
+                self.policy.count(Kind::Message, u64::from(gone));
+                steps -= 1;
+                continue;
+            } else {
+                Kind::Member
+            };
+            // Another look through all members is worth it only when there are clearly more.
+            if self.policy.stuck_bytes.is_some_and(|bytes| kind == Kind::Member && self.bytes_in_use() < bytes.saturating_add(budget / 64))
+            {
+                return;
+            }
+            match self.next_to_go(kind, &mut steps) {
+                Some(key) => {
+                    let gone = self.set(key, None).had;
+                    self.policy.count(kind, u64::from(gone));
+                    self.policy.stuck_bytes = None;
+                }
+                None if self.policy.looking_for.is_none() => {
+                    self.policy.stuck_bytes = Some(self.bytes_in_use());
+                    return;
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// The next object that may give way; `None` when the steps are used up, or when a whole round found nothing.
+    fn next_to_go(&mut self, kind: Kind, steps: &mut usize) -> Option<Key> {
+        if self.policy.looking_for != Some(kind) {
+            self.policy.looking_for = Some(kind);
+            self.policy.keys.clear();
+            self.policy.guilds = self.guild_ids().collect();
+        }
+        while *steps > 0 {
+            *steps -= 1;
+            if let Some(key) = self.policy.keys.pop() {
+                if self.has(key) && (kind != Kind::Member || self.offline_member(key)) {
+                    return Some(key);
+                }
+            } else if let Some(guild) = self.policy.guilds.pop() {
+                self.policy.keys = self.ids(kind, guild).map(|id| Key::new(kind, guild, id)).collect();
+            } else {
+                self.policy.looking_for = None;
+                return None;
+            }
+        }
+        None
+    }
+
+    /// What giving way can make less: room that is held for more stays, and is used again.
+    fn bytes_in_use(&self) -> u64 {
+        let memory = self.memory();
+        memory.sum() - memory.room
+    }
+
+    fn offline_member(&self, key: Key) -> bool {
+        let here = |kind| self.has(Key::new(kind, key.guild, key.id));
+        !here(Kind::Presence) && !here(Kind::VoiceState) && self.own_user_id() != Some(key.id)
+    }
+}

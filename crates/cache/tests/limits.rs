@@ -1,0 +1,236 @@
+//! What is not kept, and what gives way.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{BASE, BOTH, Disk, apply, id};
+use serde_json::{Value as Json, json};
+use trunkline_cache::{Cache, CacheConfig, Kind, UNCONFIRMED_MAX, Users};
+use trunkline_discord::EventKind as K;
+use trunkline_etf::Encoding;
+
+/// Ids count milliseconds in their upper bits.
+const MS: u64 = 1 << 22;
+
+fn cache(config: CacheConfig) -> Cache {
+    let mut cache = Cache::new(config, Users::default());
+    for guild in 1..=2 {
+        apply(&mut cache, Encoding::Etf, K::GuildCreate, &json!({"id": id(guild), "channels": [{"id": id(10 * guild)}]}));
+    }
+    cache
+}
+
+fn say(cache: &mut Cache, message: u64, channel: u64) {
+    let d = json!({"id": id(message), "channel_id": id(channel), "guild_id": id(channel / 10), "content": "0123456789"});
+    assert!(!apply(cache, Encoding::Etf, K::MessageCreate, &d).malformed);
+}
+
+fn said(cache: &Cache, channel: u64) -> Vec<u64> {
+    cache
+        .messages(BASE + channel, u64::MAX, 1000)
+        .iter()
+        .map(|found| found.object.value().get("id").unwrap().as_id().unwrap() - BASE)
+        .collect()
+}
+
+#[test]
+fn a_channel_keeps_its_newest_messages() {
+    let mut cache = cache(CacheConfig { message_count: 3, ..CacheConfig::default() });
+    for message in [101, 102, 103, 104] {
+        say(&mut cache, message, 10);
+    }
+    say(&mut cache, 90, 20);
+    assert_eq!(said(&cache, 10), [104, 103, 102]);
+    say(&mut cache, 100, 10);
+    assert_eq!(said(&cache, 10), [104, 103, 102], "one that came late is older than all that are kept");
+    assert_eq!(said(&cache, 20), [90]);
+    assert_eq!(cache.messages(BASE + 10, BASE + 104, 1).len(), 1);
+    assert_eq!(cache.message(BASE + 101), None);
+    assert_eq!(cache.evicted(Kind::Message), 0, "a channel's end is all that is promised");
+}
+
+#[test]
+fn messages_grow_old_by_the_dates_in_their_ids() {
+    let mut cache = cache(CacheConfig { message_age_ms: 1000, ..CacheConfig::default() });
+    for message in 0..200 {
+        say(&mut cache, message * MS, 10);
+    }
+    say(&mut cache, 1100 * MS, 20);
+    assert_eq!(cache.messages(BASE + 10, u64::MAX, 1000).len(), 50);
+    say(&mut cache, 1190 * MS, 20);
+    assert_eq!(said(&cache, 10).last(), Some(&(190 * MS)));
+    say(&mut cache, 5000 * MS, 20);
+    assert_eq!((said(&cache, 10), said(&cache, 20)), (vec![], vec![5000 * MS]));
+    assert_eq!(cache.size(Kind::Message).count, 1);
+}
+
+#[test]
+fn the_oldest_messages_of_all_give_way_to_the_limit_in_bytes() {
+    let mut cache = cache(CacheConfig { message_bytes: 2000, ..CacheConfig::default() });
+    for message in 0..100 {
+        say(&mut cache, message, 10 + 10 * (message % 2));
+    }
+    let size = cache.size(Kind::Message);
+    assert!(size.bytes <= 2000 && size.count > 10, "{size:?}");
+    assert_eq!(said(&cache, 10)[0], 98);
+    assert_eq!(cache.evicted(Kind::Message), 100 - size.count);
+    let all = said(&cache, 10).into_iter().chain(said(&cache, 20)).min().unwrap();
+    assert_eq!(all, 100 - size.count, "what is left is the newest");
+    say(&mut cache, 200, 10);
+    let huge = json!({"id": id(201), "channel_id": id(10), "guild_id": id(1), "content": "x".repeat(3000)});
+    apply(&mut cache, Encoding::Json, K::MessageCreate, &huge);
+    assert_eq!(cache.size(Kind::Message).bytes, 0, "what is larger than the limit is not kept");
+}
+
+#[test]
+fn a_message_is_the_events_own_bytes() {
+    let mut cache = cache(CacheConfig::default());
+    let body = bytes::Bytes::from(common::raw(Encoding::Etf, &json!({"id": id(100), "channel_id": id(10), "guild_id": id(1)})));
+    cache.apply(K::MessageCreate, trunkline_etf::Value::from_raw(Encoding::Etf, &body), &body);
+    assert_eq!(cache.message(BASE + 100).unwrap().object.bytes.as_ptr(), body.as_ptr());
+}
+
+#[test]
+fn kinds_that_are_switched_off_are_not_kept_and_the_rest_is() {
+    let guild = json!({
+        "id": id(1), "roles": [{"id": id(2)}], "members": [{"user": {"id": id(3)}}], "presences": [{"user": {"id": id(3)}, "status": "dnd"}],
+        "emojis": [{"id": id(4)}],
+    });
+    for off in Kind::ALL {
+        let mut cache = Cache::new(CacheConfig::default().without(off), Users::default());
+        for encoding in BOTH {
+            apply(&mut cache, encoding, K::GuildCreate, &guild);
+            apply(&mut cache, encoding, K::MessageCreate, &json!({"id": id(9), "channel_id": id(8), "guild_id": id(1)}));
+        }
+        for kind in [Kind::Guild, Kind::Role, Kind::Member, Kind::Presence, Kind::Emojis, Kind::Message] {
+            let kept = kind == Kind::Guild || kind != off;
+            assert_eq!(cache.size(kind).count, u64::from(kept), "{kind:?} without {off:?}");
+        }
+    }
+    let mut none = cache(CacheConfig { message_count: 0, ..CacheConfig::default() });
+    say(&mut none, 100, 10);
+    assert_eq!(none.size(Kind::Message).count, 0);
+}
+
+#[test]
+fn a_deleted_role_goes_from_members_though_roles_are_switched_off() {
+    let mut cache = Cache::new(CacheConfig::default().without(Kind::Role), Users::default());
+    let guild = json!({
+        "id": id(1), "roles": [{"id": id(20)}, {"id": id(21)}],
+        "members": [{"user": {"id": id(3)}, "roles": [id(20), id(21)]}, {"user": {"id": id(4)}, "roles": [id(20)]}],
+    });
+    apply(&mut cache, Encoding::Etf, K::GuildCreate, &guild);
+    let with = |cache: &Cache, role: u64| cache.member_ids_with_role(BASE + 1, BASE + role, 0, 10);
+    assert_eq!(with(&cache, 20), [BASE + 3, BASE + 4]);
+    assert_eq!(cache.member_ids_with_role(BASE + 1, BASE + 1, BASE + 3, 10), [BASE + 4], "everybody");
+    let mut disk = Disk::default();
+    disk.save(&mut cache);
+    let gone = json!({"guild_id": id(1), "role_id": id(20)});
+    apply(&mut cache, Encoding::Etf, K::GuildRoleDelete, &gone);
+    let mut disk_of = |cache: &mut Cache| {
+        disk.save(cache);
+        disk.load_with(CacheConfig::default().without(Kind::Role), true)
+    };
+    let again = disk_of(&mut cache);
+    for cache in [&cache, &again] {
+        assert_eq!(common::found(cache.member(BASE + 1, BASE + 3)).unwrap()["roles"], json!([id(21)]));
+        assert_eq!((with(cache, 20), with(cache, 21)), (vec![], vec![BASE + 3]));
+    }
+    // Told twice it is noted once.
+    apply(&mut cache, Encoding::Etf, K::GuildRoleDelete, &gone);
+    assert_eq!(cache.changes_pending(), 0);
+}
+
+#[test]
+fn what_nothing_confirms_has_a_number_and_the_oldest_gives_way() {
+    let ban = |user: u64| json!({"guild_id": id(1 + user % 2), "user": {"id": id(user)}});
+    let mut cache = cache(CacheConfig::default());
+    let max = UNCONFIRMED_MAX as u64;
+    for user in 0..max + 10 {
+        apply(&mut cache, Encoding::Etf, K::GuildBanAdd, &ban(user));
+    }
+    assert_eq!((cache.size(Kind::Ban).count, cache.evicted(Kind::Ban)), (max, 10));
+    assert_eq!(cache.one(Kind::Ban, BASE + 2, BASE + 9), None);
+    assert!(cache.one(Kind::Ban, BASE + 1, BASE + 10).is_some());
+    // Nothing remembers the order over a restart but the ids.
+    let mut disk = Disk::default();
+    disk.save(&mut cache);
+    let mut cache = disk.load(true);
+    apply(&mut cache, Encoding::Etf, K::GuildBanAdd, &ban(5));
+    assert_eq!((cache.size(Kind::Ban).count, cache.evicted(Kind::Ban)), (max, 1));
+    assert!(cache.one(Kind::Ban, BASE + 2, BASE + 5).is_some(), "what has just come stays");
+    for round in 0..3 {
+        for user in 0..max {
+            apply(&mut cache, Encoding::Etf, K::GuildBanRemove, &ban(user));
+            apply(&mut cache, Encoding::Etf, K::GuildBanAdd, &ban(user + round % 2));
+        }
+    }
+    assert!(cache.size(Kind::Ban).count <= max);
+}
+
+fn crowd(guild: u64, members: u64) -> Json {
+    let users: Vec<u64> = (0..members).map(|member| guild * 10_000 + member).collect();
+    json!({
+        "id": id(guild), "channels": [{"id": id(guild * 10)}],
+        "members": users.iter().map(|user| json!({"user": {"id": id(*user), "username": format!("user {user}")}, "nick": "n", "roles": []})).collect::<Vec<_>>(),
+        "presences": users.iter().step_by(2).map(|user| json!({"user": {"id": id(*user)}, "status": "dnd"})).collect::<Vec<_>>(),
+        "voice_states": [{"user_id": id(users[1]), "channel_id": id(guild * 10)}],
+    })
+}
+
+fn used(cache: &Cache) -> u64 {
+    let memory = cache.memory();
+    memory.sum() - memory.room
+}
+
+#[test]
+fn presences_give_way_to_the_budget_first_then_messages_then_offline_members() {
+    let fill = |budget: Option<u64>| {
+        let mut cache = cache(CacheConfig { budget_bytes: budget, ..CacheConfig::default() });
+        apply(&mut cache, Encoding::Etf, K::Ready, &json!({"user": {"id": id(10_003)}}));
+        for message in 0..40 {
+            say(&mut cache, message, 10);
+        }
+        for guild in 1..=2 {
+            apply(&mut cache, Encoding::Etf, K::GuildCreate, &crowd(guild, 500));
+        }
+        // Work is done in steps: events go on.
+        for _ in 0..60 {
+            apply(&mut cache, Encoding::Etf, K::Resumed, &json!({}));
+            apply(&mut cache, Encoding::Etf, K::ChannelUpdate, &json!({"id": id(10), "guild_id": id(1)}));
+        }
+        cache
+    };
+    let all = fill(None);
+    let counts = |cache: &Cache| [Kind::Presence, Kind::Message, Kind::Member].map(|kind| (cache.size(kind).count, cache.evicted(kind)));
+    assert_eq!(counts(&all), [(500, 0), (40, 0), (1000, 0)]);
+    let full = used(&all);
+
+    let some = fill(Some(full - 1000));
+    let [presences, messages, members] = counts(&some);
+    assert!(presences.0 < 500 && presences.0 > 400 && presences.0 + presences.1 == 500, "{presences:?}");
+    assert_eq!((messages, members), ((40, 0), (1000, 0)));
+    assert!(used(&some) <= full - 1000);
+
+    let few = fill(Some(full / 2));
+    let [presences, messages, members] = counts(&few);
+    assert_eq!((presences, messages), ((0, 500), (0, 40)), "all of one kind go before the next");
+    assert!(members.0 < 1000 && members.0 + members.1 == 1000, "{members:?}");
+    assert!(used(&few) <= full / 2);
+
+    let none = fill(Some(1));
+    let [_, _, members] = counts(&none);
+    assert_eq!(members, (3, 997), "the bot, and those in voice, stay: {members:?}");
+    assert!(none.member(BASE + 1, BASE + 10_003).is_some() && none.member(BASE + 1, BASE + 10_001).is_some());
+    assert_eq!(none.size(Kind::Channel).count, 2);
+}
+
+#[test]
+fn one_event_does_a_bounded_part_of_the_work() {
+    let mut cache = cache(CacheConfig { budget_bytes: Some(1), ..CacheConfig::default() });
+    apply(&mut cache, Encoding::Etf, K::GuildCreate, &crowd(1, 1000));
+    let before = cache.size(Kind::Presence).count + cache.size(Kind::Member).count;
+    apply(&mut cache, Encoding::Etf, K::ChannelUpdate, &json!({"id": id(10), "guild_id": id(1)}));
+    let after = cache.size(Kind::Presence).count + cache.size(Kind::Member).count;
+    assert!(before - after <= 70, "{before} {after}");
+}

@@ -1,0 +1,181 @@
+//! Finding members, against a plain look at all of them.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{BASE, BOTH, apply, id};
+use serde_json::{Value as Json, json};
+use trunkline_cache::{Cache, CacheConfig, Found, MemberQuery, SEARCH_IDLE_MS, Users};
+use trunkline_discord::{Dice, EventKind as K};
+
+const NAMES: [&str; 16] = [
+    "ann",
+    "Ann",
+    "ANNA",
+    "bob",
+    "Bobby",
+    "Ölaf",
+    "öl",
+    "ÖLAF",
+    "İstanbul",
+    "straße",
+    "STRASSE",
+    "x",
+    "",
+    "漢字",
+    "漢",
+    "ann of a very long name indeed",
+];
+
+#[derive(Clone)]
+struct Member {
+    username: String,
+    global: Option<String>,
+    display: Option<String>,
+    nick: Option<String>,
+    roles: Vec<u64>,
+    status: Option<&'static str>,
+}
+
+impl Member {
+    fn random(dice: &mut Dice) -> Member {
+        let name = |dice: &mut Dice| NAMES[dice.below(NAMES.len() as u64) as usize].to_owned();
+        Member {
+            username: name(dice),
+            global: (dice.below(2) == 0).then(|| name(dice)),
+            display: (dice.below(4) == 0).then(|| name(dice)),
+            nick: (dice.below(3) == 0).then(|| name(dice)),
+            roles: (0..dice.below(3)).map(|_| 20 + dice.below(3)).collect(),
+            status: [None, Some("idle"), Some("online")][dice.below(3) as usize],
+        }
+    }
+
+    fn json(&self, user: u64) -> Json {
+        json!({"guild_id": id(1), "user": {"id": id(user), "username": self.username, "global_name": self.global, "display_name": self.display},
+            "nick": self.nick, "roles": self.roles.iter().map(|role| id(*role)).collect::<Vec<_>>(), "joined_at": "2020"})
+    }
+
+    fn names(&self) -> impl Iterator<Item = &String> {
+        [Some(&self.username), self.global.as_ref(), self.nick.as_ref()].into_iter().flatten()
+    }
+
+    fn fits(&self, query: &MemberQuery) -> bool {
+        let name = |wanted: &String| self.names().any(|name| name == wanted);
+        let begins =
+            |prefix: &String| prefix.is_empty() || self.names().any(|name| name.to_lowercase().starts_with(&prefix.to_lowercase()));
+        query.name.as_ref().is_none_or(name)
+            && query.prefix.as_ref().is_none_or(begins)
+            && query.role.is_none_or(|role| self.roles.contains(&(role - BASE)))
+            && query.status.as_ref().is_none_or(|status| self.status.unwrap_or("offline") == status)
+    }
+
+    fn has_inside(&self, text: &str) -> bool {
+        self.names().chain(&self.display).any(|name| name.to_lowercase().contains(&text.to_lowercase()))
+    }
+}
+
+fn users(found: &[Found]) -> Vec<u64> {
+    found.iter().map(|found| found.object.value().get("user").unwrap().get("id").unwrap().as_id().unwrap() - BASE).collect()
+}
+
+#[test]
+fn a_search_finds_what_a_look_at_every_member_finds() {
+    for seed in 0..8 {
+        println!("seed={seed}");
+        let mut dice = Dice::new(seed);
+        let shared = Users::default();
+        let mut cache = Cache::new(CacheConfig::default(), shared.clone());
+        let mut elsewhere = Cache::new(CacheConfig::default(), shared);
+        apply(
+            &mut cache,
+            BOTH[0],
+            K::GuildCreate,
+            &json!({"id": id(1), "name": "g", "roles": [{"id": id(20)}, {"id": id(21)}, {"id": id(22)}]}),
+        );
+        apply(&mut elsewhere, BOTH[0], K::GuildCreate, &json!({"id": id(2), "name": "h"}));
+        let mut model: BTreeMap<u64, Member> = BTreeMap::new();
+        let people = [60, 900][seed as usize % 2];
+        for step in 0..3000 {
+            let encoding = BOTH[dice.below(2) as usize];
+            let user = 1000 + dice.below(people);
+            match dice.below(10) {
+                0 => {
+                    apply(&mut cache, encoding, K::GuildMemberRemove, &json!({"guild_id": id(1), "user": {"id": id(user)}}));
+                    model.remove(&user);
+                }
+                1 => {
+                    // The user has another name now, and another shard heard of it.
+                    if let Some(known) = model.get_mut(&user) {
+                        known.username = NAMES[dice.below(NAMES.len() as u64) as usize].to_owned();
+                        let mut told = known.json(user);
+                        told["guild_id"] = json!(id(2));
+                        apply(&mut elsewhere, encoding, K::GuildMemberAdd, &told);
+                    }
+                }
+                _ => {
+                    let member = Member::random(&mut dice);
+                    apply(&mut cache, encoding, K::GuildMemberAdd, &member.json(user));
+                    let status = member.status.unwrap_or("offline");
+                    apply(&mut cache, encoding, K::PresenceUpdate, &json!({"guild_id": id(1), "user": {"id": id(user)}, "status": status}));
+                    model.insert(user, member);
+                }
+            }
+            if step % 20 != 0 || (people > 100 && step < 1500) {
+                continue;
+            }
+            let name = NAMES[dice.below(NAMES.len() as u64) as usize];
+            let cut = name.char_indices().nth(dice.below(4) as usize).map_or(name.len(), |(at, _)| at);
+            let query = MemberQuery {
+                name: (dice.below(4) == 0).then(|| name.to_owned()),
+                prefix: (dice.below(3) > 0).then(|| name[..cut].to_uppercase()),
+                status: (dice.below(4) == 0).then(|| ["idle", "offline", "online"][dice.below(3) as usize].to_owned()),
+                role: (dice.below(4) == 0).then(|| BASE + 20 + dice.below(3)),
+                after: if dice.below(2) == 0 { 0 } else { BASE + 1000 + dice.below(people) },
+                limit: 1 + dice.below(20) as usize,
+            };
+            let fits = |(user, member): (&u64, &Member)| (BASE + user > query.after && member.fits(&query)).then_some(*user);
+            let wanted: Vec<u64> = model.iter().filter_map(fits).take(query.limit).collect();
+            assert_eq!(users(&cache.find_members(BASE + 1, &query)), wanted, "seed {seed}, step {step}: {query:?}");
+            let role = BASE + 20 + dice.below(4);
+            let everybody = |(user, member): (&u64, &Member)| {
+                (BASE + user > query.after && member.roles.contains(&(role - BASE))).then_some(BASE + user)
+            };
+            let wanted: Vec<u64> = model.iter().filter_map(everybody).take(query.limit).collect();
+            assert_eq!(cache.member_ids_with_role(BASE + 1, role, query.after, query.limit), wanted, "seed {seed}, step {step}: role");
+            let text = &name[..cut];
+            let inside = |(user, member): (&u64, &Member)| (BASE + user > query.after && member.has_inside(text)).then_some(*user);
+            let wanted: Vec<u64> = model.iter().filter_map(inside).take(query.limit).collect();
+            assert_eq!(users(&cache.query_members(BASE + 1, text, query.after, query.limit)), wanted, "seed {seed}, step {step}: {text:?}");
+            if step % 400 == 0 {
+                cache.tick(u64::from(step as u32) * SEARCH_IDLE_MS);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_index_is_counted_and_goes_when_nobody_has_used_it_for_a_while() {
+    let mut cache = Cache::default();
+    let members: Vec<Json> =
+        (0..500).map(|user| json!({"user": {"id": id(1000 + user), "username": format!("name {user}")}, "roles": []})).collect();
+    apply(&mut cache, BOTH[0], K::GuildCreate, &json!({"id": id(1), "name": "g", "members": members}));
+    let query = MemberQuery { prefix: Some("NAME 4".into()), limit: 1000, ..MemberQuery::default() };
+    let before = cache.bytes();
+    assert_eq!(cache.find_members(BASE + 1, &query).len(), 111);
+    let with = cache.memory().search;
+    assert!(with > 500 * 8 && cache.bytes() >= before + with);
+    cache.tick(1_000);
+    cache.tick(1_000 + SEARCH_IDLE_MS - 1);
+    assert!(cache.memory().search > 0);
+    cache.find_members(BASE + 1, &query);
+    cache.tick(1_000 + SEARCH_IDLE_MS);
+    assert!(cache.memory().search > 0, "it was used in between");
+    cache.tick(1_000 + 2 * SEARCH_IDLE_MS);
+    assert_eq!(cache.memory().search, 0);
+    assert_eq!(cache.find_members(BASE + 1, &query).len(), 111);
+    apply(&mut cache, BOTH[0], K::GuildDelete, &json!({"id": id(1)}));
+    assert_eq!(cache.memory().search, 0);
+    assert_eq!(cache.find_members(BASE + 1, &query), []);
+}
