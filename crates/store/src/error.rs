@@ -65,6 +65,44 @@ pub enum OpenError {
         /// The system's words.
         source: io::Error,
     },
+    /// The address of a PostgreSQL server cannot be used.
+    #[error("store.url {what}")]
+    Address {
+        /// What is wrong with it, and how to write it. Never the password.
+        what: String,
+    },
+    /// A PostgreSQL server was not reached, or refused the connection.
+    #[error("the store at {server} cannot be opened: {why}")]
+    Server {
+        /// The server and database, without the password.
+        server: String,
+        /// What happened, and what to do.
+        why: String,
+    },
+    /// Another process uses the database.
+    #[error(
+        "the store at {server} is in use by the process with pid {pid} on {host}; stop that process first, or give this one a database of its own"
+    )]
+    ServerInUse {
+        /// The server and database, without the password.
+        server: String,
+        /// Its pid.
+        pid: u32,
+        /// Its machine.
+        host: String,
+    },
+    /// The tables were made by a later version of the program.
+    #[error(
+        "the tables at {server} have version {found}, and this program knows versions up to {known}; run the newer version that made them, or give this one a database of its own"
+    )]
+    ServerNewer {
+        /// The server and database, without the password.
+        server: String,
+        /// The version found.
+        found: u32,
+        /// The newest version that this program knows.
+        known: u32,
+    },
     /// Anything else that the system said.
     #[error("the store at {} cannot be opened: {doing}: {source}", .path.display())]
     Io {
@@ -120,6 +158,14 @@ pub enum StoreError {
     Refused {
         /// What it was, and its limit.
         what: String,
+    },
+    /// The PostgreSQL server was not reached, did not answer in time, or refused. The same call may be tried again.
+    #[error("the store at {server} did not take it: {why}")]
+    Server {
+        /// The server and database, without the password.
+        server: String,
+        /// What happened.
+        why: String,
     },
     /// Anything else that the system said.
     #[error("{doing} {}: {source}", .path.display())]

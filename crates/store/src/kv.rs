@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use redb::backends::FileBackend;
-use redb::{Database, Durability, ReadableDatabase, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 
 use crate::batch::{Batch, Operation, Operations};
 use crate::error::{OpenError, StoreError, is_full};
@@ -86,6 +86,14 @@ impl Kv {
         };
         let got = get(self.database()?);
         self.checked(&path, got)
+    }
+
+    /// How many rows there are.
+    pub(crate) fn rows(&mut self) -> Result<u64, StoreError> {
+        let path = self.path.clone();
+        let count = |database: &Database| -> Result<u64, redb::Error> { Ok(database.begin_read()?.open_table(ROWS)?.len()?) };
+        let counted = count(self.database()?);
+        self.checked(&path, counted)
     }
 
     /// Every row whose key starts with `prefix`, in the order of the keys; `f` gets the rest of the key.

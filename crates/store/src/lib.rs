@@ -22,26 +22,37 @@
 //! key-value file is only ever written durably with its own ordered fsyncs, so its last durable state stays readable.
 //! At every open all checksums of the key-value file are verified.
 //!
+//! # PostgreSQL
+//! [`Store::connect`] keeps the same things in a PostgreSQL database: one transaction a commit, objects as `jsonb` in
+//! tables that a person can query (see [`RowCodec`]; `docs/operating/postgres.md` describes them). What
+//! [`Store::commit`] has returned survives the process, and the server being killed. [`StateReader`] answers lookups
+//! from those tables alone, in whatever process.
+//!
 //! # What it never does
-//! It knows nothing of Discord, sessions or groups: records are opaque bytes. It has no threads and no timers; every
-//! call blocks, and is made from a thread that may block. It never repairs a damaged store by itself, and never
-//! deletes what it did not write.
+//! It knows nothing of Discord, sessions or groups: records are opaque bytes. Every call of [`Store`] blocks, and is
+//! made from a thread that may block; the embedded store has no threads and no timers of its own. It never repairs a
+//! damaged store by itself, and never deletes what it did not write. It never prints a password.
 
 // A sync that is due needs a clock, and this crate is IO.
 #![allow(clippy::disallowed_methods)]
 
 mod batch;
+mod embedded;
 mod error;
 mod frame;
 mod journal;
 mod kv;
 mod lock;
+mod postgres;
+mod rows;
 mod segments;
 mod store;
 
 pub use error::{OpenError, StoreError};
 #[doc(hidden)]
 pub use frame::survive;
+pub use postgres::{Address, Migrated, Objects, StateError, StateReader, Threads, migrate};
+pub use rows::{Place, RowCodec, Table};
 pub use store::Store;
 
 use std::fmt;
@@ -81,11 +92,14 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Size of the journal at which the key-value file takes it over, in bytes. Default 32 MiB.
     pub journal_bytes: u64,
+    /// How PostgreSQL's tables are filled from cache rows; without it, or for rows that it does not know, they are kept
+    /// as they are. The embedded store always keeps them so.
+    pub rows: Option<RowCodec>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { sync: SyncPolicy::default(), cache_bytes: 64 << 20, segment_bytes: 16 << 20, journal_bytes: 32 << 20 }
+        Options { sync: SyncPolicy::default(), cache_bytes: 64 << 20, segment_bytes: 16 << 20, journal_bytes: 32 << 20, rows: None }
     }
 }
 

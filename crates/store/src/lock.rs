@@ -5,8 +5,12 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error::{OpenError, is_full};
+
+/// How often a lock that this process itself seems to hold is tried again, 10 ms apart.
+const OWN_TRIES: u32 = 20;
 
 /// Held while the store is open.
 #[derive(Debug)]
@@ -24,13 +28,19 @@ pub(crate) fn take(dir: &Path) -> Result<Lock, OpenError> {
         .mode(0o600)
         .open(&path)
         .map_err(|source| opening(dir, &path, source))?;
-    match file.try_lock() {
+    let mut locked = file.try_lock();
+    for _ in 0..OWN_TRIES {
+        if !matches!(locked, Err(TryLockError::WouldBlock)) || owner(&mut file) != Some(std::process::id()) {
+            break;
+        }
+        // A child that this process is starting has its open files until it runs its own program: a lock just given back, too.
+        std::thread::sleep(Duration::from_millis(10));
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            // Unreadable is no reason to fail otherwise than with "in use".
-            let _ = file.read_to_string(&mut text);
-            return Err(OpenError::InUse { pid: text.trim().parse().ok(), path: dir.to_owned() });
+            return Err(OpenError::InUse { pid: owner(&mut file), path: dir.to_owned() });
         }
         Err(TryLockError::Error(source)) => {
             return Err(OpenError::Io { path: dir.to_owned(), doing: "locking the file lock".to_owned(), source });
@@ -42,6 +52,14 @@ pub(crate) fn take(dir: &Path) -> Result<Lock, OpenError> {
         Err(error) if !is_full(&error) => Err(opening(dir, &path, error)),
         _ => Ok(Lock { _file: file }),
     }
+}
+
+/// The pid in the file. Unreadable is no reason to fail otherwise than with "in use".
+fn owner(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0)).ok()?;
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
 }
 
 /// The error of opening, making or writing a file of the store.

@@ -1,492 +1,229 @@
-//! The open store: commits, loads, ledgers, epochs.
-//!
-//! One mutex around everything that changes; reading an entry's body takes none, since a segment's committed bytes
-//! never change. Rows by kind byte: `m` meta, `l` ledger, `e` epoch, `r` shard record, `s` segment index, `c` cache.
+//! The open store: one face, two kinds.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::fmt;
+use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::batch::Batch;
+use crate::embedded::Embedded;
 use crate::error::{OpenError, StoreError};
-use crate::kv::Kv;
-use crate::lock::{self, Lock};
-use crate::segments::{self, Appended, Segment, Segments};
-use crate::{
-    Commit, Committed, FORMAT_VERSION, LoadedRecord, LoadedShard, Location, Options, Recovery, ShardCommit, ShardKey, SyncPolicy, Usage,
-    frame,
-};
+use crate::postgres::Postgres;
+use crate::{Commit, Committed, LoadedRecord, LoadedShard, Location, Options, Recovery, ShardKey, Usage, frame};
 
 /// Longest event body, in bytes.
-const ENTRY_BYTES_MAX: usize = frame::PAYLOAD_BYTES_MAX / 4;
-/// How many times its size the journal may grow to while the key-value file cannot take it over; then commits fail.
-const JOURNAL_OVERRUN_MAX: u64 = 8;
-const RECORD_VERSION: u8 = 1;
+pub(crate) const ENTRY_BYTES_MAX: usize = frame::PAYLOAD_BYTES_MAX / 4;
+const _: () = assert!(ENTRY_BYTES_MAX < frame::PAYLOAD_BYTES_MAX);
 
 /// An open store. All calls block; share it by `Arc` and call it from threads that may.
-pub struct Store {
-    path: PathBuf,
-    options: Options,
-    recovery: Recovery,
-    inner: Mutex<Inner>,
-    _lock: Lock,
+pub struct Store(Kind);
+
+enum Kind {
+    Embedded(Box<Embedded>),
+    Postgres(Postgres),
 }
 
-struct Inner {
-    kv: Kv,
-    shards: HashMap<ShardKey, Shard>,
-    synced_at: Instant,
-}
-
-/// What a commit has to know of a shard; everything else stays in the rows.
-struct Shard {
-    epoch: u64,
-    last_position: u64,
-    floor: u64,
-    segments: Segments,
+macro_rules! each {
+    ($self:expr, $store:ident => $call:expr) => {
+        match &$self.0 {
+            Kind::Embedded($store) => $call,
+            Kind::Postgres($store) => $call,
+        }
+    };
 }
 
 impl Store {
-    /// Opens the store in `path`, and makes one where there is none.
+    /// Opens the embedded store in the directory `path`, and makes one where there is none.
+    ///
+    /// # Errors
+    /// [`OpenError`], which says what to do.
     pub fn open(path: &Path, options: Options) -> Result<Store, OpenError> {
-        prepare(path)?;
-        let lock = lock::take(path)?;
-        let existing = format(path)?;
-        let (kv, commits_replayed, journal_bytes_cut) = Kv::open(path, options.cache_bytes, existing)?;
-        Ok(Store {
-            path: path.to_owned(),
-            options,
-            recovery: Recovery { created: !existing, commits_replayed, journal_bytes_cut },
-            inner: Mutex::new(Inner { kv, shards: HashMap::new(), synced_at: Instant::now() }),
-            _lock: lock,
-        })
+        Ok(Store(Kind::Embedded(Box::new(Embedded::open(path, options)?))))
     }
 
-    /// The directory.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Opens the store in a PostgreSQL database, `postgres://user:password@host:port/database`, and makes or migrates
+    /// its tables. A server that cannot be reached is tried again for a while ([`crate::Address`] has the rules).
+    ///
+    /// # Errors
+    /// [`OpenError`], which says what to do and never tells the password.
+    pub fn connect(url: &str, options: Options) -> Result<Store, OpenError> {
+        Ok(Store(Kind::Postgres(Postgres::connect(url, options)?)))
+    }
+
+    /// Where it is, for messages: the directory, or server and database without the password.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.0 {
+            Kind::Embedded(store) => store.path().display().to_string(),
+            Kind::Postgres(store) => store.server().to_owned(),
+        }
     }
 
     /// What opening it found.
+    #[must_use]
     pub fn recovery(&self) -> Recovery {
-        self.recovery
+        each!(self, store => store.recovery())
     }
 
     /// Stores a checkpoint of any number of shards as one unit. Once it has returned, it survives the process.
     ///
-    /// Answers where each entry lies, in the order of the commit. On an error nothing of it is stored, and the same
-    /// commit may be tried again.
+    /// Answers where each entry lies, in the order of the commit.
+    ///
+    /// # Errors
+    /// Nothing of it counts as stored, and the same commit may be tried again. (PostgreSQL may have taken a commit whose
+    /// answer was lost with the connection; trying it again then stores the same once more, which changes nothing.)
     pub fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
-        check(&commit)?;
-        let mut inner = self.lock();
-        let inner = &mut *inner;
-        for part in &commit.shards {
-            let shard = inner.shard(&self.path, part.shard)?;
-            if part.epoch < shard.epoch {
-                return Err(StoreError::Fenced { shard: part.shard, stored: shard.epoch, given: part.epoch });
-            }
-        }
-        if inner.kv.journal.len >= self.options.journal_bytes.saturating_mul(JOURNAL_OVERRUN_MAX) {
-            inner.fold()?;
-        }
-        let mut batch = Batch::new();
-        let mut all = Vec::with_capacity(commit.shards.len());
-        let written = inner.append(&self.options, &commit, &mut batch, &mut all).and_then(|()| inner.kv.apply(&mut batch));
-        if let Err(error) = written {
-            for (part, appended) in commit.shards.iter().zip(&all) {
-                if let Some(shard) = inner.shards.get_mut(&part.shard) {
-                    shard.segments.abandon(appended);
-                }
-            }
-            return Err(error);
-        }
-        let mut out = Vec::with_capacity(commit.shards.len());
-        for (part, appended) in commit.shards.iter().zip(all) {
-            let Some(shard) = inner.shards.get_mut(&part.shard) else { continue };
-            out.push((part.shard, shard.take(part, appended)));
-        }
-        self.afterwards(inner);
-        Ok(out)
-    }
-
-    /// Syncs and folds where it is due. The commit has happened: what goes wrong here is told, and tried again later.
-    fn afterwards(&self, inner: &mut Inner) {
-        let due = match self.options.sync {
-            SyncPolicy::Always => true,
-            SyncPolicy::Every(interval) => inner.synced_at.elapsed() >= interval,
-            SyncPolicy::Never => false,
-        };
-        let synced = if due { inner.sync() } else { Ok(()) };
-        let folded = if inner.kv.journal.len >= self.options.journal_bytes { inner.fold() } else { Ok(()) };
-        if let Err(error) = synced.and(folded) {
-            tracing::warn!(%error, "the store could not be synced");
-        }
+        each!(self, store => store.commit(commit))
     }
 
     /// A shard's last commit with all its entries; `None` if it has none.
     ///
     /// Holds all entries in memory at once; [`Store::scan_entries`] does not.
+    ///
+    /// # Errors
+    /// The store cannot be read, or what it has is damaged.
     pub fn load_shard(&self, key: ShardKey) -> Result<Option<LoadedShard>, StoreError> {
-        let mut inner = self.lock();
-        let Some((record, epoch)) = inner.record(&self.path, key)? else { return Ok(None) };
-        let Some(shard) = inner.shards.get(&key) else { return Ok(None) };
-        let mut entries = BTreeMap::new();
-        shard.segments.tidy();
-        let missing = shard.segments.read_all(shard.floor, &mut |position, location, body| {
-            // A commit that was tried again may have left two copies: the later one is as good.
-            entries.insert(position, (location, Bytes::copy_from_slice(body)));
-        })?;
-        Ok(Some(LoadedShard {
-            record,
-            epoch,
-            entries: entries.into_iter().map(|(position, (location, body))| (position, location, body)).collect(),
-            missing,
-            floor: shard.floor,
-            last_position: shard.last_position,
-        }))
+        each!(self, store => store.load_shard(key))
     }
 
     /// A shard's last commit without its entries; `None` if it has none. With [`Store::scan_entries`] it is what
     /// [`Store::load_shard`] gives, in little memory, as long as nothing is committed for the shard in between.
-    pub fn load_record(&self, key: ShardKey) -> Result<Option<LoadedRecord>, StoreError> {
-        let mut inner = self.lock();
-        let Some((record, epoch)) = inner.record(&self.path, key)? else { return Ok(None) };
-        let Some(shard) = inner.shards.get(&key) else { return Ok(None) };
-        Ok(Some(LoadedRecord { record, epoch, floor: shard.floor, last_position: shard.last_position }))
-    }
-
-    /// Hands every readable entry of a shard at or above its floor to `f`, in the order of the files, without
-    /// holding more than one segment in memory. Answers how many entries could not be read.
     ///
-    /// What is read is the shard as it was when this was called; commits and other loads may go on meanwhile.
-    pub fn scan_entries(&self, key: ShardKey, f: &mut dyn FnMut(u64, Location, &[u8])) -> Result<u64, StoreError> {
-        let (snapshot, floor) = {
-            let mut inner = self.lock();
-            let shard = inner.shard(&self.path, key)?;
-            shard.segments.tidy();
-            (Segments::new(&self.path, key, shard.segments.index.clone(), 0), shard.floor)
-        };
-        let mut missing = 0;
-        for (number, segment) in snapshot.from(floor) {
-            let lacks = snapshot.read(number, segment, floor, f)?;
-            // A commit may have released it meanwhile, and its file be gone: then nobody needs what it held.
-            if lacks > 0 && self.lock().shards.get(&key).is_some_and(|shard| shard.segments.index.contains_key(&number)) {
-                missing += snapshot.warn(number, lacks);
-            }
-        }
-        Ok(missing)
+    /// # Errors
+    /// The store cannot be read, or what it has is damaged.
+    pub fn load_record(&self, key: ShardKey) -> Result<Option<LoadedRecord>, StoreError> {
+        each!(self, store => store.load_record(key))
     }
 
-    /// Hands every stored cache object of a shard to `f` as key and value, in the order of the keys.
+    /// Hands every readable entry of a shard at or above its floor to `f`, in the order in which they were written,
+    /// without holding more than one segment in memory. Answers how many entries could not be read.
+    ///
+    /// What is read is the shard as it was when this was called; commits and other loads may go on meanwhile, from
+    /// within `f` too.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn scan_entries(&self, key: ShardKey, f: &mut dyn FnMut(u64, Location, &[u8])) -> Result<u64, StoreError> {
+        each!(self, store => store.scan_entries(key, f))
+    }
+
+    /// Hands every stored cache object of a shard to `f` as key and value. Rows that have no table of their own come in
+    /// the order of their keys; in the embedded store all do. `f` must not call the store: the embedded one is locked meanwhile.
+    ///
+    /// # Errors
+    /// The store cannot be read. What came before was right, but not all.
     pub fn load_cache(&self, key: ShardKey, f: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
-        self.lock().kv.scan(&row(b'c', key), f)
+        each!(self, store => store.load_cache(key, f))
+    }
+
+    /// About how many rows the store has in all, over all shards: good enough to show how far a long load has come.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn rows_estimate(&self) -> Result<u64, StoreError> {
+        each!(self, store => store.rows_estimate())
     }
 
     /// One entry's body.
+    ///
+    /// # Errors
+    /// It is not there any more, or the store cannot be read.
     pub fn read_entry(&self, key: ShardKey, location: Location) -> Result<Bytes, StoreError> {
         if location.len as usize > ENTRY_BYTES_MAX {
             return Err(StoreError::Refused { what: format!("an entry of {} bytes; none is that long", location.len) });
         }
-        let segments = Segments::new(&self.path, key, BTreeMap::new(), 0);
-        segments::read_one(&segments.path(location.segment), location)
+        each!(self, store => store.read_entry(key, location))
     }
 
     /// Every shard that has a committed record, in the order of their keys.
+    ///
+    /// # Errors
+    /// The store cannot be read.
     pub fn list_shards(&self) -> Result<Vec<ShardKey>, StoreError> {
-        let mut out = Vec::new();
-        self.lock().kv.scan(b"r", &mut |rest, _| out.extend(key_of(rest)))?;
-        Ok(out)
+        each!(self, store => store.list_shards())
     }
 
     /// Drops everything of a shard but its epoch: record, cache objects, entries.
+    ///
+    /// # Errors
+    /// The store cannot be written.
     pub fn forget_shard(&self, key: ShardKey) -> Result<(), StoreError> {
-        let mut inner = self.lock();
-        let shard = inner.shard(&self.path, key)?;
-        let numbers: Vec<u64> = shard.segments.index.keys().copied().collect();
-        let mut batch = Batch::new();
-        for kind in *b"rsc" {
-            batch.clear(&row(kind, key));
-        }
-        inner.kv.apply(&mut batch)?;
-        let mut removed = inner.shards.remove(&key);
-        inner.sync()?;
-        if let Some(shard) = &mut removed {
-            shard.segments.release(&numbers);
-            shard.segments.delete_released();
-        }
-        Ok(())
+        each!(self, store => store.forget_shard(key))
     }
 
     /// A bot's identify ledger, as it was last written.
+    ///
+    /// # Errors
+    /// The store cannot be read.
     pub fn ledger(&self, bot: u64) -> Result<Option<Bytes>, StoreError> {
-        self.lock().kv.get(&ledger_row(bot))
+        each!(self, store => store.ledger(bot))
     }
 
     /// Writes a bot's identify ledger. On the disk, synced, when it returns.
+    ///
+    /// # Errors
+    /// The store cannot be written.
     pub fn write_ledger(&self, bot: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        self.put_durably(&ledger_row(bot), bytes)
+        each!(self, store => store.write_ledger(bot, bytes))
     }
 
     /// A new epoch for a shard, higher than any before. On the disk, synced, when it returns.
+    ///
+    /// # Errors
+    /// The store cannot be written, or the shard has the highest epoch that there is.
     pub fn next_epoch(&self, key: ShardKey) -> Result<u64, StoreError> {
-        let mut inner = self.lock();
-        let epoch = inner.shard(&self.path, key)?.epoch.checked_add(1);
-        let epoch = epoch.ok_or_else(|| StoreError::Refused { what: format!("an epoch for shard {key} above the highest there is") })?;
-        let mut batch = Batch::new();
-        batch.put(&row(b'e', key), &epoch.to_le_bytes());
-        inner.kv.apply(&mut batch)?;
-        inner.sync()?;
-        inner.shard(&self.path, key)?.epoch = epoch;
-        Ok(epoch)
+        each!(self, store => store.next_epoch(key))
     }
 
     /// A row of the caller's own.
+    ///
+    /// # Errors
+    /// The store cannot be read.
     pub fn get_meta(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
-        self.lock().kv.get(&meta_row(name))
+        each!(self, store => store.get_meta(name))
     }
 
     /// Writes a row of the caller's own. On the disk, synced, when it returns.
+    ///
+    /// # Errors
+    /// The store cannot be written.
     pub fn put_meta(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.put_durably(&meta_row(name), value)
+        each!(self, store => store.put_meta(name, value))
     }
 
-    /// Forces what was written to the disk: event segments, then the journal.
+    /// Forces what was written to the disk: event segments, then the journal. PostgreSQL has done so with each commit.
+    ///
+    /// # Errors
+    /// The disk refuses.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.lock().sync()
+        each!(self, store => store.sync())
     }
 
-    /// Bytes on disk by kind.
+    /// Bytes on disk by kind. Never waits for a server: PostgreSQL's are as of the last minute or so.
+    #[must_use]
     pub fn usage(&self) -> Usage {
-        let inner = self.lock();
-        Usage {
-            state_bytes: inner.kv.state_bytes(),
-            journal_bytes: inner.kv.journal.len,
-            segment_bytes: inner.shards.values().map(|shard| shard.segments.bytes()).sum(),
-            segments: inner.shards.values().map(|shard| shard.segments.index.len() as u64).sum(),
-        }
+        each!(self, store => store.usage())
     }
 
-    /// Closes the store: everything is durable in the key-value file, the journal empty. Dropping it does the same, and
-    /// only logs what goes wrong.
+    /// Closes the store: everything is durable. Dropping it does the same, and only logs what goes wrong.
+    ///
+    /// # Errors
+    /// The store cannot be written.
     pub fn close(self) -> Result<(), StoreError> {
-        self.lock().fold()
-    }
-
-    fn put_durably(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let mut inner = self.lock();
-        let mut batch = Batch::new();
-        batch.put(key, value);
-        inner.kv.apply(&mut batch)?;
-        inner.sync()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic inside leaves files that an open can read, and memory that at worst knows a commit less than they do.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        if let Err(error) = self.lock().fold() {
-            tracing::warn!(path = %self.path.display(), %error, "the store was not closed cleanly; the next start reads its journal");
+        match self.0 {
+            Kind::Embedded(store) => store.close(),
+            Kind::Postgres(store) => store.close(),
         }
     }
 }
 
-impl Inner {
-    /// The shard's state, from memory or from the rows.
-    fn shard(&mut self, path: &Path, key: ShardKey) -> Result<&mut Shard, StoreError> {
-        if !self.shards.contains_key(&key) {
-            self.record(path, key)?;
-        }
-        let known = self.shards.get_mut(&key);
-        known.ok_or_else(|| StoreError::Refused { what: format!("shard {key}, which could not be read") })
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.place()).finish()
     }
-
-    /// Reads the shard's rows. Answers its record, if it has one, and its epoch.
-    fn record(&mut self, path: &Path, key: ShardKey) -> Result<Option<(Bytes, u64)>, StoreError> {
-        let damaged = |what: &str| StoreError::Corrupt { path: path.join("state.redb"), what: format!("shard {key}: {what}") };
-        let epoch = match self.kv.get(&row(b'e', key))? {
-            Some(bytes) => bytes.as_ref().try_into().map(u64::from_le_bytes).map_err(|_| damaged("its epoch is no number"))?,
-            None => 0,
-        };
-        let head = match self.kv.get(&row(b'r', key))? {
-            Some(bytes) => Some(Head::decode(&bytes).ok_or_else(|| damaged("its record does not parse"))?),
-            None => None,
-        };
-        if !self.shards.contains_key(&key) {
-            let mut index = BTreeMap::new();
-            let mut bad = false;
-            self.kv.scan(
-                &row(b's', key),
-                &mut |number, value| match (number.try_into().map(u64::from_be_bytes), Segment::decode(value)) {
-                    (Ok(number), Some(segment)) => drop(index.insert(number, segment)),
-                    _ => bad = true,
-                },
-            )?;
-            if bad {
-                return Err(damaged("its segment index does not parse"));
-            }
-            let (last_position, floor, next) = head.as_ref().map_or((0, 0, 0), |head| (head.last_position, head.floor, head.next_segment));
-            let segments = Segments::new(path, key, index, next);
-            self.shards.insert(key, Shard { epoch, last_position, floor, segments });
-        }
-        Ok(head.map(|head| (head.record, epoch)))
-    }
-
-    /// Appends the entries, and writes down all that changes with them.
-    fn append(&mut self, options: &Options, commit: &Commit, batch: &mut Batch, all: &mut Vec<Appended>) -> Result<(), StoreError> {
-        for part in &commit.shards {
-            let key = part.shard;
-            let Some(shard) = self.shards.get_mut(&key) else { continue };
-            let appended = shard.segments.append(&part.entries, options.segment_bytes)?;
-            if part.epoch > shard.epoch {
-                batch.put(&row(b'e', key), &part.epoch.to_le_bytes());
-            }
-            let head = Head {
-                last_position: part.entries.last().map_or(shard.last_position, |(position, _)| (*position).max(shard.last_position)),
-                floor: part.release_below.max(shard.floor),
-                next_segment: appended.next,
-                record: part.record.clone(),
-            };
-            batch.put(&row(b'r', key), &head.encode());
-            for (number, segment) in &appended.index {
-                batch.put(&segment_row(key, *number), &segment.encode());
-            }
-            for number in shard.segments.unneeded(head.floor, &part.release_segments, &appended) {
-                batch.delete(&segment_row(key, number));
-            }
-            if part.clear_cache {
-                batch.clear(&row(b'c', key));
-            }
-            let mut cache_key = row(b'c', key).to_vec();
-            let prefix = cache_key.len();
-            for (rest, value) in &part.cache {
-                cache_key.truncate(prefix);
-                cache_key.extend_from_slice(rest);
-                match value {
-                    Some(value) => batch.put(&cache_key, value),
-                    None => batch.delete(&cache_key),
-                }
-            }
-            all.push(appended);
-        }
-        Ok(())
-    }
-
-    /// Segments first, so that a journal that is on the disk never names entries that are not.
-    fn sync(&mut self) -> Result<(), StoreError> {
-        self.sync_segments()?;
-        let journal = &mut self.kv.journal;
-        if journal.synced < journal.number {
-            journal.file.sync_data().map_err(|source| StoreError::from_io(&journal.path, "syncing", source))?;
-            journal.synced = journal.number;
-        }
-        self.synced_at = Instant::now();
-        self.delete_released();
-        Ok(())
-    }
-
-    fn delete_released(&mut self) {
-        self.shards.values_mut().for_each(|shard| shard.segments.delete_released());
-    }
-
-    fn sync_segments(&mut self) -> Result<(), StoreError> {
-        for shard in self.shards.values_mut() {
-            while let Some(file) = shard.segments.unsynced.last() {
-                file.sync_all().map_err(|source| StoreError::from_io(&shard.segments.path(0), "syncing", source))?;
-                shard.segments.unsynced.pop();
-            }
-        }
-        Ok(())
-    }
-
-    fn fold(&mut self) -> Result<(), StoreError> {
-        self.sync_segments()?;
-        self.kv.fold()?;
-        self.delete_released();
-        Ok(())
-    }
-}
-
-impl Shard {
-    /// The commit has happened.
-    fn take(&mut self, part: &ShardCommit, appended: Appended) -> Vec<(u64, Location)> {
-        self.epoch = self.epoch.max(part.epoch);
-        self.floor = self.floor.max(part.release_below);
-        if let Some((position, _)) = part.entries.last() {
-            self.last_position = self.last_position.max(*position);
-        }
-        let gone = self.segments.unneeded(self.floor, &part.release_segments, &appended);
-        let locations = self.segments.commit(appended);
-        self.segments.release(&gone);
-        locations
-    }
-}
-
-/// The shard's row: what the store needs to know, then the caller's record.
-struct Head {
-    last_position: u64,
-    floor: u64,
-    next_segment: u64,
-    record: Bytes,
-}
-
-impl Head {
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(25 + self.record.len());
-        out.push(RECORD_VERSION);
-        for number in [self.last_position, self.floor, self.next_segment] {
-            out.extend_from_slice(&number.to_le_bytes());
-        }
-        out.extend_from_slice(&self.record);
-        out
-    }
-
-    fn decode(bytes: &Bytes) -> Option<Head> {
-        let (version, numbers) = bytes.split_first_chunk::<25>()?.0.split_first()?;
-        let (numbers, _) = numbers.as_chunks::<8>();
-        let mut numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
-        (*version == RECORD_VERSION).then_some(())?;
-        Some(Head { last_position: numbers.next()?, floor: numbers.next()?, next_segment: numbers.next()?, record: bytes.slice(25..) })
-    }
-}
-
-fn row(kind: u8, key: ShardKey) -> [u8; 17] {
-    let mut out = [kind; 17];
-    out[1..9].copy_from_slice(&key.bot.to_be_bytes());
-    out[9..13].copy_from_slice(&key.index.to_be_bytes());
-    out[13..].copy_from_slice(&key.count.to_be_bytes());
-    out
-}
-
-fn key_of(rest: &[u8]) -> Option<ShardKey> {
-    let (bot, rest) = rest.split_first_chunk::<8>()?;
-    let (index, rest) = rest.split_first_chunk::<4>()?;
-    Some(ShardKey { bot: u64::from_be_bytes(*bot), index: u32::from_be_bytes(*index), count: u32::from_be_bytes(rest.try_into().ok()?) })
-}
-
-fn segment_row(key: ShardKey, number: u64) -> Vec<u8> {
-    [row(b's', key).as_slice(), &number.to_be_bytes()].concat()
-}
-
-fn ledger_row(bot: u64) -> Vec<u8> {
-    [b"l".as_slice(), &bot.to_be_bytes()].concat()
-}
-
-fn meta_row(name: &str) -> Vec<u8> {
-    [b"m", name.as_bytes()].concat()
 }
 
 /// Refuses what could not be read back.
-fn check(commit: &Commit) -> Result<(), StoreError> {
+pub(crate) fn check(commit: &Commit) -> Result<(), StoreError> {
     let refused = |what: String| Err(StoreError::Refused { what });
     for (at, part) in commit.shards.iter().enumerate() {
         if commit.shards[..at].iter().any(|earlier| earlier.shard == part.shard) {
@@ -501,48 +238,3 @@ fn check(commit: &Commit) -> Result<(), StoreError> {
     }
     Ok(())
 }
-
-/// Makes the directory where there is none.
-fn prepare(path: &Path) -> Result<(), OpenError> {
-    match fs::metadata(path) {
-        Ok(found) if found.is_dir() => Ok(()),
-        Ok(_) => Err(OpenError::NotADirectory { path: path.to_owned() }),
-        Err(_) => {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-            made.map_err(|source| OpenError::NotCreatable { path: path.to_owned(), source })
-        }
-    }
-}
-
-/// Reads the format's version, or writes it where there is no store yet. Says whether there was one.
-fn format(dir: &Path) -> Result<bool, OpenError> {
-    const START: &str = "trunkline store format ";
-    let path = dir.join("format");
-    let failed = |source| lock::opening(dir, &path, source);
-    let corrupt = |what: &str| OpenError::Corrupt { path: dir.to_owned(), what: what.to_owned() };
-    match fs::read(&path) {
-        Ok(text) => {
-            let found = std::str::from_utf8(&text).ok().and_then(|text| text.trim_end().strip_prefix(START)?.parse::<u32>().ok());
-            match found {
-                None | Some(0) => Err(corrupt("the file format does not name a format")),
-                Some(found) if found > FORMAT_VERSION => Err(OpenError::Newer { found, known: FORMAT_VERSION, path: dir.to_owned() }),
-                Some(_) => Ok(true),
-            }
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            if dir.join("state.redb").exists() {
-                return Err(corrupt("the file format is missing"));
-            }
-            let new = dir.join("format.new");
-            let mut options = OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(failed)?;
-            writeln!(file, "{START}{FORMAT_VERSION}").and_then(|()| file.sync_all()).map_err(failed)?;
-            fs::rename(&new, &path).map_err(failed)?;
-            File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
-            Ok(false)
-        }
-        Err(source) => Err(failed(source)),
-    }
-}
-
-const _: () = assert!(ENTRY_BYTES_MAX < frame::PAYLOAD_BYTES_MAX);

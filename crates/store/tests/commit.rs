@@ -1,17 +1,43 @@
 //! What a commit stores is what a load gives back: over reopening, for several shards, with limits and refusals.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
+mod common;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use bytes::Bytes;
+use common::{Place, on_both};
 use trunkline_store::{Commit, Location, Options, ShardCommit, ShardKey, Store, StoreError, SyncPolicy};
 
 const SHARD: ShardKey = ShardKey { bot: 42, index: 0, count: 2 };
 const OTHER: ShardKey = ShardKey { bot: 42, index: 1, count: 2 };
 
-fn open(path: &Path) -> Store {
-    Store::open(path, Options { sync: SyncPolicy::Never, segment_bytes: 1 << 10, ..Options::default() }).unwrap()
+on_both! {
+    a_commit_is_loaded_back_whole_after_the_store_was_closed,
+    cache_changes_are_merged_and_a_clear_comes_before_them,
+    an_older_epoch_is_refused_together_with_the_whole_commit,
+    released_entries_go_by_whole_segments_and_their_places_are_not_used_again,
+    a_named_segment_goes_though_an_older_one_stays_and_its_entries_are_not_missing,
+    the_segment_that_is_being_filled_stays_though_it_is_named,
+    a_failed_commit_lets_no_segment_go,
+    a_scan_lets_commits_through_and_does_not_miss_what_they_release,
+    ledger_and_meta_rows_come_back,
+    shards_are_listed_and_a_forgotten_one_is_gone_but_for_its_epoch,
+    a_commit_that_could_not_be_read_back_is_refused,
+    large_commit_timing,
+}
+
+fn options() -> Options {
+    Options { sync: SyncPolicy::Never, segment_bytes: 1 << 10, ..Options::default() }
+}
+
+fn open(place: &Place) -> Store {
+    place.open(options())
+}
+
+fn open_dir(path: &Path) -> Store {
+    Store::open(path, options()).unwrap()
 }
 
 fn body(position: u64) -> Bytes {
@@ -46,10 +72,8 @@ fn cache(store: &Store, shard: ShardKey) -> Vec<(Vec<u8>, Vec<u8>)> {
     out
 }
 
-#[test]
-fn a_commit_is_loaded_back_whole_after_the_store_was_closed() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+fn a_commit_is_loaded_back_whole_after_the_store_was_closed(place: &Place) {
+    let store = open(place);
     assert!(store.recovery().created);
     assert_eq!(store.load_shard(SHARD).unwrap(), None);
     let mut first = part(SHARD, "record", 1..=40);
@@ -59,7 +83,7 @@ fn a_commit_is_loaded_back_whole_after_the_store_was_closed() {
     assert!(located.iter().any(|(_, location)| location.segment > 0), "more than one segment is in play");
     store.close().unwrap();
 
-    let store = open(dir.path());
+    let store = open(place);
     assert_eq!(store.recovery(), Default::default());
     assert_eq!(positions(&store, SHARD), Vec::from_iter(1..=40));
     let loaded = store.load_shard(SHARD).unwrap().unwrap();
@@ -69,10 +93,8 @@ fn a_commit_is_loaded_back_whole_after_the_store_was_closed() {
     assert_eq!(cache(&store, OTHER), []);
 }
 
-#[test]
-fn cache_changes_are_merged_and_a_clear_comes_before_them() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+fn cache_changes_are_merged_and_a_clear_comes_before_them(place: &Place) {
+    let store = open(place);
     let row = |key: &str, value: Option<&'static str>| (key.as_bytes().to_vec(), value.map(Bytes::from));
     let with = |shard, cache, clear_cache| ShardCommit { cache, clear_cache, ..part(shard, "", []) };
     commit(&store, with(SHARD, vec![row("a", Some("1")), row("b", Some("2"))], false));
@@ -84,10 +106,8 @@ fn cache_changes_are_merged_and_a_clear_comes_before_them() {
     assert_eq!(cache(&store, OTHER), [(b"a".to_vec(), b"other".to_vec())]);
 }
 
-#[test]
-fn an_older_epoch_is_refused_together_with_the_whole_commit() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+fn an_older_epoch_is_refused_together_with_the_whole_commit(place: &Place) {
+    let store = open(place);
     assert_eq!(store.next_epoch(SHARD).unwrap(), 1);
     assert_eq!(store.next_epoch(SHARD).unwrap(), 2);
     let old = part(SHARD, "old", [1]);
@@ -96,15 +116,13 @@ fn an_older_epoch_is_refused_together_with_the_whole_commit() {
     assert_eq!(store.load_shard(OTHER).unwrap(), None);
     commit(&store, ShardCommit { epoch: 5, ..part(SHARD, "new", [1]) });
     drop(store);
-    let store = open(dir.path());
+    let store = open(place);
     assert_eq!(store.load_shard(SHARD).unwrap().unwrap().epoch, 5);
     assert_eq!(store.next_epoch(SHARD).unwrap(), 6);
 }
 
-#[test]
-fn released_entries_go_by_whole_segments_and_their_places_are_not_used_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+fn released_entries_go_by_whole_segments_and_their_places_are_not_used_again(place: &Place) {
+    let store = open(place);
     let first = commit(&store, part(SHARD, "", 1..=100));
     let before = store.usage();
     commit(&store, ShardCommit { release_below: 51, ..part(SHARD, "", []) });
@@ -112,12 +130,16 @@ fn released_entries_go_by_whole_segments_and_their_places_are_not_used_again() {
     assert_eq!(positions(&store, SHARD), Vec::from_iter(51..=100));
     commit(&store, ShardCommit { release_below: 101, ..part(SHARD, "", []) });
     assert_eq!(store.usage().segments, 0);
-    assert!(store.read_entry(SHARD, first[0].1).is_ok(), "until a sync, a power loss could bring back what names it");
+    if let Place::Embedded(_) = place {
+        assert!(store.read_entry(SHARD, first[0].1).is_ok(), "until a sync, a power loss could bring back what names it");
+    }
     store.sync().unwrap();
-    assert_eq!(std::fs::read_dir(dir.path().join("segments/42-0-2")).unwrap().count(), 0);
+    if let Place::Embedded(dir) = place {
+        assert_eq!(std::fs::read_dir(dir.path().join("segments/42-0-2")).unwrap().count(), 0);
+    }
     drop(store);
 
-    let store = open(dir.path());
+    let store = open(place);
     let second = commit(&store, part(SHARD, "", [101]));
     assert!(first.iter().all(|(_, old)| old.segment < second[0].1.segment));
     assert!(matches!(store.read_entry(SHARD, first[0].1), Err(StoreError::Corrupt { .. })));
@@ -135,10 +157,8 @@ fn of_segment(located: &[(u64, Location)], segment: u64) -> impl Iterator<Item =
     located.iter().filter(move |(_, at)| at.segment == segment).map(|(position, _)| *position)
 }
 
-#[test]
-fn a_named_segment_goes_though_an_older_one_stays_and_its_entries_are_not_missing() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+fn a_named_segment_goes_though_an_older_one_stays_and_its_entries_are_not_missing(place: &Place) {
+    let store = open(place);
     let located = several_segments(&store);
     let before = store.usage();
     commit(&store, ShardCommit { release_segments: vec![1, 2, 77], ..part(SHARD, "", []) });
@@ -154,9 +174,11 @@ fn a_named_segment_goes_though_an_older_one_stays_and_its_entries_are_not_missin
         assert_eq!(scanned, left);
         store.sync().unwrap();
     }
-    assert!(!segment_files(dir.path()).contains(&1));
+    if let Place::Embedded(dir) = place {
+        assert!(!segment_files(dir.path()).contains(&1));
+    }
     drop(store);
-    assert_eq!(positions(&open(dir.path()), SHARD), left);
+    assert_eq!(positions(&open(place), SHARD), left);
 }
 
 fn segment_files(store: &Path) -> Vec<u64> {
@@ -165,17 +187,15 @@ fn segment_files(store: &Path) -> Vec<u64> {
     files.map(|file| number(file.unwrap().file_name().into_string().unwrap())).collect()
 }
 
-#[test]
-fn the_segment_that_is_being_filled_stays_though_it_is_named() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+fn the_segment_that_is_being_filled_stays_though_it_is_named(place: &Place) {
+    let store = open(place);
     let tail = several_segments(&store)[99].1.segment;
     commit(&store, ShardCommit { release_segments: vec![tail], ..part(SHARD, "", [101]) });
     commit(&store, ShardCommit { release_segments: vec![tail], ..part(SHARD, "", []) });
     assert_eq!(positions(&store, SHARD), Vec::from_iter(1..=101));
     drop(store);
     // A new process appends to a file of its own.
-    let store = open(dir.path());
+    let store = open(place);
     commit(&store, ShardCommit { release_segments: vec![tail], ..part(SHARD, "", []) });
     assert!(positions(&store, SHARD).len() < 101);
 }
@@ -183,24 +203,22 @@ fn the_segment_that_is_being_filled_stays_though_it_is_named() {
 #[test]
 fn a_kill_before_a_released_segments_file_is_deleted_leaves_a_file_that_is_ignored_and_tidied() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+    let store = open_dir(dir.path());
     let located = several_segments(&store);
     commit(&store, ShardCommit { release_segments: vec![1], ..part(SHARD, "", []) });
     assert!(segment_files(dir.path()).contains(&1), "until a sync, a power loss could bring back what names it");
     let killed = tempfile::tempdir().unwrap();
     let copied = std::process::Command::new("cp").arg("-r").arg(dir.path().join(".")).arg(killed.path()).status().unwrap();
     assert!(copied.success());
-    let store = open(killed.path());
+    let store = open_dir(killed.path());
     let gone: Vec<u64> = of_segment(&located, 1).collect();
     assert!(!gone.is_empty() && positions(&store, SHARD).iter().all(|position| !gone.contains(position)));
     assert_eq!(store.load_shard(SHARD).unwrap().unwrap().missing, 0);
     assert!(!segment_files(killed.path()).contains(&1));
 }
 
-#[test]
-fn a_failed_commit_lets_no_segment_go() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+fn a_failed_commit_lets_no_segment_go(place: &Place) {
+    let store = open(place);
     several_segments(&store);
     assert_eq!(store.next_epoch(SHARD).unwrap(), 2);
     let old = ShardCommit { release_segments: vec![0, 1], ..part(SHARD, "", []) };
@@ -209,10 +227,8 @@ fn a_failed_commit_lets_no_segment_go() {
     assert_eq!(positions(&store, SHARD), Vec::from_iter(1..=100));
 }
 
-#[test]
-fn a_scan_lets_commits_through_and_does_not_miss_what_they_release() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+fn a_scan_lets_commits_through_and_does_not_miss_what_they_release(place: &Place) {
+    let store = open(place);
     let located = several_segments(&store);
     assert_eq!(store.load_record(OTHER).unwrap(), None);
     let record = store.load_record(SHARD).unwrap().unwrap();
@@ -231,25 +247,21 @@ fn a_scan_lets_commits_through_and_does_not_miss_what_they_release() {
     assert_eq!(scanned, still_there.collect::<Vec<_>>());
 }
 
-#[test]
-fn ledger_and_meta_rows_come_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+fn ledger_and_meta_rows_come_back(place: &Place) {
+    let store = open(place);
     assert_eq!(store.ledger(42).unwrap(), None);
     store.write_ledger(42, b"spent 3").unwrap();
     store.put_meta("name", b"value").unwrap();
     drop(store);
-    let store = open(dir.path());
+    let store = open(place);
     assert_eq!(store.ledger(42).unwrap().unwrap(), b"spent 3".as_slice());
     assert_eq!(store.ledger(4).unwrap(), None);
     assert_eq!(store.get_meta("name").unwrap().unwrap(), b"value".as_slice());
     assert_eq!(store.get_meta("nam").unwrap(), None);
 }
 
-#[test]
-fn shards_are_listed_and_a_forgotten_one_is_gone_but_for_its_epoch() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+fn shards_are_listed_and_a_forgotten_one_is_gone_but_for_its_epoch(place: &Place) {
+    let store = open(place);
     store.commit(Commit { shards: vec![part(OTHER, "b", [1]), part(SHARD, "a", [1])] }).unwrap();
     assert_eq!(store.list_shards().unwrap(), [SHARD, OTHER]);
     store.forget_shard(SHARD).unwrap();
@@ -258,10 +270,8 @@ fn shards_are_listed_and_a_forgotten_one_is_gone_but_for_its_epoch() {
     assert_eq!(store.next_epoch(SHARD).unwrap(), 2);
 }
 
-#[test]
-fn a_commit_that_could_not_be_read_back_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
+fn a_commit_that_could_not_be_read_back_is_refused(place: &Place) {
+    let store = open(place);
     let refused = |shards| store.commit(Commit { shards }).unwrap_err().to_string();
     assert!(refused(vec![part(SHARD, "", [2, 1])]).contains("do not rise"));
     assert!(refused(vec![part(SHARD, "", []), part(SHARD, "", [])]).contains("names shard 42/0/2 twice"));
@@ -271,7 +281,7 @@ fn a_commit_that_could_not_be_read_back_is_refused() {
 fn files_are_for_the_owner_only() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("new/store");
-    let store = open(&path);
+    let store = open_dir(&path);
     commit(&store, part(SHARD, "", [1]));
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     let mut todo = vec![path];
@@ -301,10 +311,8 @@ fn the_journal_is_folded_away_when_it_has_grown_and_nothing_changes() {
     assert_eq!(positions(&store, SHARD), Vec::from_iter(1..=60));
 }
 
-#[test]
-fn large_commit_timing() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), Options { sync: SyncPolicy::Never, ..Options::default() }).unwrap();
+fn large_commit_timing(place: &Place) {
+    let store = place.open(Options { sync: SyncPolicy::Never, ..Options::default() });
     let payload = Bytes::from(vec![7; 1200]);
     let mut took = Vec::new();
     for round in 0..8u64 {

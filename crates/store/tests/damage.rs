@@ -74,7 +74,7 @@ fn whole(store: &Store) {
 
 #[track_caller]
 fn refused(dir: &Path, says: &str) -> OpenError {
-    let error = open(dir).err().expect("the store opened");
+    let error = open(dir).expect_err("the store opened");
     assert!(error.to_string().contains(says), "{error}");
     error
 }
@@ -214,7 +214,7 @@ fn child_opens_a_directory_that_it_may_not_write() {
     if dir.join("writable").exists() {
         return;
     }
-    let error = open(dir).err().expect("the store opened");
+    let error = open(dir).expect_err("the store opened");
     assert!(matches!(error, OpenError::NotWritable { .. }), "{error:?}");
     assert!(error.to_string().contains("give the user that runs this program write access"), "{error}");
 }

@@ -1,20 +1,27 @@
 //! A process that is killed loses nothing that a commit had returned, and leaves nothing half done.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
+mod common;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::{Place, on_both};
 use trunkline_store::{Commit, OpenError, Options, ShardCommit, ShardKey, Store, SyncPolicy};
 
 const SHARD: ShardKey = ShardKey { bot: 1, index: 2, count: 3 };
 const CHILD: &str = "TRUNKLINE_STORE_TEST_DIR";
 const KEYS: u64 = 50;
 
-fn open(path: &Path) -> Result<Store, OpenError> {
-    Store::open(path, Options { sync: SyncPolicy::Never, segment_bytes: 4 << 10, journal_bytes: 64 << 10, ..Options::default() })
+on_both! { kill_at_any_moment_loses_no_commit_and_tears_none }
+
+/// `place` is a directory or an address.
+fn open(place: &str) -> Result<Store, OpenError> {
+    let options = Options { sync: SyncPolicy::Never, segment_bytes: 4 << 10, journal_bytes: 64 << 10, ..Options::default() };
+    if place.starts_with("postgres://") { Store::connect(place, options) } else { Store::open(Path::new(place), options) }
 }
 
 fn body(position: u64) -> Bytes {
@@ -64,7 +71,7 @@ fn check(store: &Store) -> u64 {
 #[test]
 fn child_commits_until_it_is_killed() {
     let Some(dir) = std::env::var_os(CHILD) else { return };
-    let store = open(Path::new(&dir)).unwrap();
+    let store = open(dir.to_str().unwrap()).unwrap();
     for number in check(&store) + 1.. {
         store.commit(commit(number)).unwrap();
         println!("committed {number}");
@@ -72,22 +79,32 @@ fn child_commits_until_it_is_killed() {
     }
 }
 
-#[test]
-fn kill_at_any_moment_loses_no_commit_and_tears_none() {
-    let dir = tempfile::tempdir().unwrap();
+fn kill_at_any_moment_loses_no_commit_and_tears_none(place: &Place) {
+    let place = match place {
+        Place::Embedded(dir) => dir.path().to_str().unwrap(),
+        Place::Postgres(url) => url,
+    };
     for round in 0..8u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_commits_until_it_is_killed", "--nocapture", "--test-threads=1"])
-            .env(CHILD, dir.path())
+            .env(CHILD, place)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| line.unwrap());
         let number = |line: &str| line.rsplit_once("committed ").and_then(|(_, number)| number.parse::<u64>().ok());
         let first = lines.by_ref().find_map(|line| number(&line)).expect("the child commits");
-        match open(dir.path()) {
+        match open(place) {
             Err(error @ OpenError::InUse { pid: Some(pid), .. }) if pid == child.id() => {
                 assert!(error.to_string().contains(&format!("in use by the process with pid {pid}; stop that process first")));
+            }
+            Err(error @ OpenError::ServerInUse { pid, .. }) if pid == child.id() => {
+                let text = error.to_string();
+                assert!(
+                    text.contains(&format!("in use by the process with pid {pid} on ")) && text.contains("stop that process first"),
+                    "{text}"
+                );
+                assert!(!text.contains(common::postgres::PASSWORD) && !text.contains("p@ss"), "{text}");
             }
             other => panic!("a second process got {:?}", other.err()),
         }
@@ -98,7 +115,7 @@ fn kill_at_any_moment_loses_no_commit_and_tears_none() {
         let last = lines.filter_map(|line| number(&line)).last().unwrap_or(enough);
 
         let start = Instant::now();
-        let store = open(dir.path()).unwrap();
+        let store = open(place).unwrap();
         let took = start.elapsed();
         let found = check(&store);
         assert!(found >= last, "commit {last} had returned, the store has {found}");

@@ -1,12 +1,17 @@
 //! Whatever point of its writing a process is killed at, what is loaded is the state after one of its commits.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
+use common::{Place, on_both};
 use trunkline_store::{Commit, Committed, Options, ShardCommit, ShardKey, Store, SyncPolicy};
+
+on_both! { whatever_is_committed_a_load_gives_the_state_after_the_last_commit }
 
 const SHARDS: [ShardKey; 2] = [ShardKey { bot: 1, index: 0, count: 2 }, ShardKey { bot: 1, index: 1, count: 2 }];
 
@@ -115,6 +120,31 @@ fn cut(path: &Path, dice: &mut Dice) {
     let len = path.metadata().unwrap().len();
     let keep = len - dice.below(len.min(600) + 1);
     fs::File::options().write(true).open(path).unwrap().set_len(keep).unwrap();
+}
+
+fn whatever_is_committed_a_load_gives_the_state_after_the_last_commit(place: &Place) {
+    for seed in 100..106u64 {
+        println!("seed={seed}");
+        let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) + 1);
+        let options = options(&mut dice);
+        let mut store = place.open(options);
+        SHARDS.into_iter().for_each(|shard| store.forget_shard(shard).unwrap());
+        let (mut models, mut next, mut places) = (<[Model; 2]>::default(), 0, Places::default());
+        for _ in 0..1 + dice.below(25) {
+            let commit = random_commit(&mut dice, &mut models, &mut next, &places);
+            note(&mut places, store.commit(commit).unwrap());
+            if dice.below(10) == 0 {
+                drop(store);
+                store = place.open(options);
+            }
+            if dice.below(4) == 0 {
+                assert_eq!(load(&store), (models.clone(), 0), "seed {seed}");
+            }
+        }
+        assert_eq!(load(&store), (models.clone(), 0), "seed {seed}");
+        drop(store);
+        assert_eq!(load(&place.open(options)), (models.clone(), 0), "seed {seed}");
+    }
 }
 
 #[test]

@@ -1,0 +1,612 @@
+//! Lookups from PostgreSQL alone, for a process that holds no shard: everything that the state API asks, and the few writes that it has.
+//!
+//! It takes no lock, never migrates, and reads what is committed: at most a checkpoint behind the process that holds the shards. Where a
+//! bot has just changed its shard count, only the objects told under the new one count. Writes go to the tables and are the truth here;
+//! the process that holds the shards sees them when it next starts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::address::Address;
+use super::link::{Conn, Fault, FaultKind, Parameter, Session};
+use super::{OPEN_PATIENCE, lock, schema};
+use crate::rows::has_no_nul;
+use crate::{OpenError, Options, Place, RowCodec, Table};
+
+/// Connections of one reader.
+const CONNECTIONS: usize = 4;
+/// Pause between attempts to connect.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a lookup has no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The server is away or refused; to be tried again.
+    #[error("the store cannot be read at the moment: {0}")]
+    Unavailable(String),
+    /// The caller's text is no JSON, or not the JSON that is wanted.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+/// Which threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// All there are.
+    All,
+    /// A guild's.
+    Guild(u64),
+    /// Those below a channel.
+    Parent(u64),
+}
+
+/// Objects by id, as JSON.
+pub type Objects = Vec<(u64, String)>;
+
+/// Reads objects from PostgreSQL. Cheap to clone; reconnects by itself. Runs on the caller's tokio runtime.
+#[derive(Clone)]
+pub struct StateReader(Arc<Inner>);
+
+struct Inner {
+    address: Address,
+    codec: Option<RowCodec>,
+    slots: Vec<tokio::sync::Mutex<Slot>>,
+    turn: AtomicUsize,
+    down: std::sync::Mutex<Option<Instant>>,
+}
+
+#[derive(Default)]
+struct Slot {
+    conn: Option<Arc<Conn>>,
+    failed: Option<(Instant, String)>,
+}
+
+/// Rows count that were told under the bot's present shard count.
+const CURRENT: &str = "JOIN bots AS b ON b.bot_id = t.bot_id AND b.shard_count = t.shard_count";
+/// The bot asked for (`$1`), or the one that was told last of the guild `$2`.
+const BOT_OF_GUILD: &str = "t.bot_id = coalesce($1, (SELECT g.bot_id FROM guilds AS g WHERE g.guild_id = $2 ORDER BY g.updated_at DESC LIMIT 1), \
+                            (SELECT o.bot_id FROM bots AS o ORDER BY o.bot_id LIMIT 1))";
+/// The bot asked for, or any.
+const ANY_BOT: &str = "($1::int8 IS NULL OR t.bot_id = $1)";
+const USER_OF_MEMBER: &str = "LEFT JOIN users AS u ON u.guild_id = 0 AND u.id = t.id AND u.bot_id = t.bot_id \
+                              AND u.shard_count = t.shard_count AND u.shard = t.shard";
+
+impl StateReader {
+    /// Connects, and looks whether the tables are there in the version that this program knows.
+    ///
+    /// # Errors
+    /// [`OpenError`], which says what to do.
+    pub async fn connect(url: &str, options: Options) -> Result<StateReader, OpenError> {
+        let address = Address::parse(url)?;
+        let began = Instant::now();
+        let conn = loop {
+            match Conn::open(&address, Session::STATE).await {
+                Ok(conn) => break conn,
+                Err(fault) if fault.kind == FaultKind::Away && began.elapsed() < OPEN_PATIENCE => tokio::time::sleep(PAUSE).await,
+                Err(fault) => return Err(fault.open_error(&address)),
+            }
+        };
+        match schema::version(&conn).await.map_err(|fault| fault.open_error(&address))? {
+            Some(found) if found == schema::VERSION => {}
+            Some(found) if found > schema::VERSION => schema::refuse_newer(found, &address)?,
+            _ => {
+                return Err(OpenError::Server {
+                    server: address.shown().to_owned(),
+                    why: "it has no tables of this version; start the process that holds the shards, or run `trunkline store migrate`"
+                        .to_owned(),
+                });
+            }
+        }
+        let mut slots: Vec<tokio::sync::Mutex<Slot>> = Vec::new();
+        slots.resize_with(CONNECTIONS, Default::default);
+        slots[0].get_mut().conn = Some(Arc::new(conn));
+        let inner = Inner { address, codec: options.rows, slots, turn: AtomicUsize::new(0), down: std::sync::Mutex::default() };
+        Ok(StateReader(Arc::new(inner)))
+    }
+
+    /// Server and database, without the password.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        self.0.address.shown()
+    }
+
+    /// Asks the server for nothing.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn alive(&self) -> Result<(), StateError> {
+        self.query("SELECT 1", &[]).await.map(drop)
+    }
+
+    /// A user.
+    ///
+    /// # Errors
+    /// [`StateError::Unavailable`], as for every lookup.
+    pub async fn user(&self, bot: Option<u64>, user: u64) -> Result<Option<String>, StateError> {
+        let (signed_bot, id) = (signed(bot), user.cast_signed());
+        let filter = format!("t.guild_id = 0 AND t.id = $2 AND {ANY_BOT} ORDER BY t.updated_at DESC LIMIT 1");
+        let parameters = [(&signed_bot as _, Type::INT8), (&id as _, Type::INT8)];
+        if let Some((_, json)) = self.listed(Table::Users, &filter, &parameters).await?.pop() {
+            return Ok(Some(json));
+        }
+        // Members that a person has put here hold their user themselves.
+        let sql = format!(
+            "SELECT (data -> 'user')::text FROM members AS t {CURRENT} WHERE t.id = $2 AND {ANY_BOT} AND data ? 'user' \
+             UNION ALL SELECT data::text FROM own_users AS t {CURRENT} WHERE {ANY_BOT} AND data ->> 'id' = $2::int8::text LIMIT 1"
+        );
+        Ok(self.query(&sql, &parameters).await?.first().and_then(|row| row.get(0)))
+    }
+
+    /// User names by id: those of the known ones, in the order asked.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn user_names(&self, bot: Option<u64>, users: &[u64]) -> Result<Vec<(u64, String)>, StateError> {
+        let (bot, ids) = (signed(bot), signed_all(users));
+        let sql = format!(
+            "SELECT DISTINCT ON (i) i, name FROM (\
+               SELECT t.id AS i, t.data ->> 'username' AS name, updated_at FROM users AS t {CURRENT} \
+               WHERE t.guild_id = 0 AND t.id = ANY($2) AND {ANY_BOT} \
+               UNION ALL SELECT t.id, t.data #>> '{{user,username}}', updated_at FROM members AS t {CURRENT} \
+               WHERE t.id = ANY($2) AND {ANY_BOT} AND data ? 'user') AS v WHERE name IS NOT NULL ORDER BY i, updated_at DESC"
+        );
+        let rows = self.query(&sql, &[(&bot as _, Type::INT8), (&ids as _, Type::INT8_ARRAY)]).await?;
+        let names: std::collections::HashMap<i64, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        Ok(ids.iter().filter_map(|id| Some((id.cast_unsigned(), names.get(id)?.clone()))).collect())
+    }
+
+    /// A channel of a guild, a thread, or a channel outside guilds.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn channel(&self, bot: Option<u64>, channel: u64) -> Result<Option<String>, StateError> {
+        for table in [Table::Channels, Table::Threads, Table::DirectChannels] {
+            if let Some(found) = self.by_id(bot, table, channel).await? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A thread.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn thread(&self, bot: Option<u64>, thread: u64) -> Result<Option<String>, StateError> {
+        self.by_id(bot, Table::Threads, thread).await
+    }
+
+    /// A message.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn message(&self, bot: Option<u64>, channel: u64, message: u64) -> Result<Option<String>, StateError> {
+        let (bot, id, channel) = (signed(bot), message.cast_signed(), channel.to_string());
+        let filter = format!("t.id = $2 AND {ANY_BOT} AND t.data ->> 'channel_id' = $3 ORDER BY t.updated_at DESC LIMIT 1");
+        let parameters = [(&bot as _, Type::INT8), (&id as _, Type::INT8), (&channel as _, Type::TEXT)];
+        Ok(self.listed(Table::Messages, &filter, &parameters).await?.pop().map(|(_, json)| json))
+    }
+
+    /// A guild, with its member count.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn guild(&self, bot: Option<u64>, guild: u64) -> Result<Option<String>, StateError> {
+        let (bot, id) = (signed(bot), guild.cast_signed());
+        let sql = format!(
+            "SELECT (CASE WHEN s.data ? 'member_count' THEN t.data || jsonb_build_object('member_count', s.data -> 'member_count') \
+             ELSE t.data END)::text, t.raw FROM guilds AS t {CURRENT} LEFT JOIN guild_states AS s ON s.guild_id = t.guild_id AND s.id = 0 \
+             AND s.bot_id = t.bot_id AND s.shard_count = t.shard_count AND s.shard = t.shard \
+             WHERE t.guild_id = $2 AND {ANY_BOT} ORDER BY t.updated_at DESC LIMIT 1"
+        );
+        let rows = self.query(&sql, &[(&bot as _, Type::INT8), (&id as _, Type::INT8)]).await?;
+        Ok(rows.first().and_then(|row| self.json(Place { table: Table::Guilds, guild_id: guild, id: 0 }, row, 0)))
+    }
+
+    /// One object of a guild by its id: a role, a member with its user, a presence.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn object(&self, bot: Option<u64>, guild: u64, table: Table, id: u64) -> Result<Option<String>, StateError> {
+        Ok(self.objects_by_ids(bot, guild, table, &[id]).await?.pop().map(|(_, json)| json))
+    }
+
+    /// A guild's objects of a kind above `after`, ascending by id, at most `limit`.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn objects(&self, bot: Option<u64>, guild: u64, table: Table, after: u64, limit: u32) -> Result<Objects, StateError> {
+        let (bot, guild_id, after, limit) = (signed(bot), guild.cast_signed(), after.cast_signed(), i64::from(limit));
+        let filter = format!("t.guild_id = $2 AND {BOT_OF_GUILD} AND t.id > $3 ORDER BY t.id LIMIT $4");
+        let parameters = [(&bot as _, Type::INT8), (&guild_id as _, Type::INT8), (&after as _, Type::INT8), (&limit as _, Type::INT8)];
+        self.listed(table, &filter, &parameters).await
+    }
+
+    /// Those of some objects of a guild that are there, ascending by id.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn objects_by_ids(&self, bot: Option<u64>, guild: u64, table: Table, ids: &[u64]) -> Result<Objects, StateError> {
+        let (bot, guild_id, ids) = (signed(bot), guild.cast_signed(), signed_all(ids));
+        let filter = format!("t.guild_id = $2 AND {BOT_OF_GUILD} AND t.id = ANY($3) ORDER BY t.id");
+        let parameters = [(&bot as _, Type::INT8), (&guild_id as _, Type::INT8), (&ids as _, Type::INT8_ARRAY)];
+        self.listed(table, &filter, &parameters).await
+    }
+
+    /// A guild's emojis, in Discord's order.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn emojis(&self, bot: Option<u64>, guild: u64) -> Result<Objects, StateError> {
+        self.of_list(Table::Emojis, bot, guild).await
+    }
+
+    /// One of a guild's emojis.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn emoji(&self, bot: Option<u64>, guild: u64, emoji: u64) -> Result<Option<String>, StateError> {
+        Ok(self.emojis(bot, guild).await?.into_iter().find_map(|(id, json)| (id == emoji).then_some(json)))
+    }
+
+    /// A guild's stickers, in Discord's order.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn stickers(&self, bot: Option<u64>, guild: u64) -> Result<Objects, StateError> {
+        self.of_list(Table::Stickers, bot, guild).await
+    }
+
+    /// Threads above `after`, ascending by id, at most `limit`.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn threads(&self, bot: Option<u64>, which: Threads, after: u64, limit: u32) -> Result<Objects, StateError> {
+        let (signed_bot, above, rows) = (signed(bot), after.cast_signed(), i64::from(limit));
+        let parent = match which {
+            Threads::Guild(guild) => return self.objects(bot, guild, Table::Threads, after, limit).await,
+            Threads::All => None,
+            Threads::Parent(parent) => Some(parent.to_string()),
+        };
+        let below = if parent.is_some() { "t.parent_id = $4" } else { "$4::text IS NULL" };
+        let filter = format!("{below} AND {ANY_BOT} AND t.id > $2 ORDER BY t.id LIMIT $3");
+        let parameters = [(&signed_bot as _, Type::INT8), (&above as _, Type::INT8), (&rows as _, Type::INT8), (&parent as _, Type::TEXT)];
+        self.listed(Table::Threads, &filter, &parameters).await
+    }
+
+    /// A guild's members whose user name, global name or nick has `query` in it, whatever the case; above `after`, ascending by id, at
+    /// most `limit`.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn search_members(&self, bot: Option<u64>, guild: u64, query: &str, after: u64, limit: u32) -> Result<Objects, StateError> {
+        let mut like = String::with_capacity(query.len() + 2);
+        like.push('%');
+        for character in query.to_lowercase().chars().filter(|character| *character != '\0') {
+            if matches!(character, '%' | '_' | '\\') {
+                like.push('\\');
+            }
+            like.push(character);
+        }
+        like.push('%');
+        let (bot, guild_id, after, limit) = (signed(bot), guild.cast_signed(), after.cast_signed(), i64::from(limit));
+        let filter = format!(
+            "t.guild_id = $2 AND {BOT_OF_GUILD} AND t.id > $3 AND (u.username LIKE $5 OR lower(u.data ->> 'global_name') LIKE $5 \
+             OR lower(t.data ->> 'nick') LIKE $5 OR lower(t.data #>> '{{user,username}}') LIKE $5 \
+             OR lower(t.data #>> '{{user,global_name}}') LIKE $5) ORDER BY t.id LIMIT $4"
+        );
+        let parameters = [
+            (&bot as _, Type::INT8),
+            (&guild_id as _, Type::INT8),
+            (&after as _, Type::INT8),
+            (&limit as _, Type::INT8),
+            (&like as _, Type::TEXT),
+        ];
+        self.listed(Table::Members, &filter, &parameters).await
+    }
+
+    /// Ids of a guild's members that have a role, above `after`, ascending, at most `limit`.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn members_with_role(&self, bot: Option<u64>, guild: u64, role: u64, after: u64, limit: u32) -> Result<Vec<u64>, StateError> {
+        let (bot, guild, after, limit) = (signed(bot), guild.cast_signed(), after.cast_signed(), i64::from(limit));
+        let role = role.to_string();
+        let sql = format!(
+            "SELECT t.id FROM members AS t {CURRENT} WHERE t.guild_id = $2 AND {BOT_OF_GUILD} AND t.id > $3 \
+             AND t.roles @> jsonb_build_array($5) ORDER BY t.id LIMIT $4"
+        );
+        let parameters = [
+            (&bot as _, Type::INT8),
+            (&guild as _, Type::INT8),
+            (&after as _, Type::INT8),
+            (&limit as _, Type::INT8),
+            (&role as _, Type::TEXT),
+        ];
+        Ok(self.query(&sql, &parameters).await?.iter().map(|row| row.get::<_, i64>(0).cast_unsigned()).collect())
+    }
+
+    /// The bots that there are, ascending.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn bots(&self) -> Result<Vec<u64>, StateError> {
+        let rows = self.query("SELECT bot_id FROM bots ORDER BY bot_id", &[]).await?;
+        Ok(rows.iter().map(|row| row.get::<_, i64>(0).cast_unsigned()).collect())
+    }
+
+    /// The bot that was told last of a guild.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn bot_of(&self, guild: u64) -> Result<Option<u64>, StateError> {
+        let guild = guild.cast_signed();
+        let sql = format!("SELECT t.bot_id FROM guilds AS t {CURRENT} WHERE t.guild_id = $1 ORDER BY t.updated_at DESC LIMIT 1");
+        let rows = self.query(&sql, &[(&guild as _, Type::INT8)]).await?;
+        Ok(rows.first().map(|row| row.get::<_, i64>(0).cast_unsigned()))
+    }
+
+    /// Ids of a bot's guilds, ascending.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn guild_ids(&self, bot: u64) -> Result<Vec<u64>, StateError> {
+        let bot = bot.cast_signed();
+        let sql = format!("SELECT t.guild_id FROM guilds AS t {CURRENT} WHERE t.bot_id = $1 ORDER BY t.guild_id");
+        let rows = self.query(&sql, &[(&bot as _, Type::INT8)]).await?;
+        Ok(rows.iter().map(|row| row.get::<_, i64>(0).cast_unsigned()).collect())
+    }
+
+    /// How many guilds there are.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn guild_count(&self, bot: Option<u64>) -> Result<u64, StateError> {
+        let bot = signed(bot);
+        let sql = format!("SELECT count(DISTINCT t.guild_id) FROM guilds AS t {CURRENT} WHERE {ANY_BOT}");
+        let rows = self.query(&sql, &[(&bot as _, Type::INT8)]).await?;
+        Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
+    }
+
+    /// Whether a user is a known member of one of some guilds, with one of some roles where any are given.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn user_in_guilds(&self, bot: Option<u64>, user: u64, guilds: &[u64], roles: &[u64]) -> Result<bool, StateError> {
+        let (bot, user, guilds) = (signed(bot), user.cast_signed(), signed_all(guilds));
+        let roles: Vec<String> = roles.iter().map(u64::to_string).collect();
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM members AS t {CURRENT} WHERE t.id = $2 AND t.guild_id = ANY($3) AND {ANY_BOT} \
+             AND (cardinality($4) = 0 OR t.roles ?| $4))"
+        );
+        let parameters =
+            [(&bot as _, Type::INT8), (&user as _, Type::INT8), (&guilds as _, Type::INT8_ARRAY), (&roles as _, Type::TEXT_ARRAY)];
+        Ok(self.query(&sql, &parameters).await?.first().is_some_and(|row| row.get(0)))
+    }
+
+    /// Writes objects of a guild; `body` is a JSON object from id to object. Answers how many.
+    ///
+    /// # Errors
+    /// [`StateError::Malformed`] for anything else, of which nothing is written then.
+    pub async fn upsert(&self, bot: Option<u64>, guild: u64, table: Table, body: &str) -> Result<u64, StateError> {
+        if !has_no_nul(body) {
+            return Err(StateError::Malformed("the body holds the character U+0000, which the store does not take".to_owned()));
+        }
+        let (bot, guild_id) = (signed(bot), guild.cast_signed());
+        // Where the guild is; where nothing is known of it, where its bot's other guilds are; else a bot of its own making.
+        let sql = "WITH known AS (\
+                     SELECT t.bot_id, t.shard_count, t.shard, 1 AS rank, t.updated_at FROM guilds AS t \
+                     JOIN bots AS b ON b.bot_id = t.bot_id AND b.shard_count = t.shard_count \
+                     WHERE t.guild_id = $2 AND ($1::int8 IS NULL OR t.bot_id = $1) \
+                     UNION ALL SELECT o.bot_id, o.shard_count, (($2::int8 >> 22) % o.shard_count)::int4, 2, now() FROM bots AS o \
+                     WHERE $1::int8 IS NULL OR o.bot_id = $1 \
+                     UNION ALL SELECT coalesce($1, 0), 1, 0, 3, now()) \
+                   SELECT bot_id, shard_count, shard, rank FROM known ORDER BY rank, updated_at DESC, bot_id LIMIT 1";
+        let rows = self.query(sql, &[(&bot as _, Type::INT8), (&guild_id as _, Type::INT8)]).await?;
+        let Some(row) = rows.first() else { return Ok(0) };
+        let (bot, count, shard): (i64, i32, i32) = (row.get(0), row.get(1), row.get(2));
+        if row.get::<_, i32>(3) == 3 {
+            let sql = "INSERT INTO bots (bot_id, shard_count) VALUES ($1, 1) ON CONFLICT (bot_id) DO NOTHING";
+            self.query(sql, &[(&bot as _, Type::INT8)]).await?;
+        }
+        let whole = "SELECT coalesce(bool_and(jsonb_typeof(value) = 'object'), true) FROM jsonb_each($1::text::jsonb)";
+        let objects = self.query(whole, &[(&body as _, Type::TEXT)]).await?;
+        if !objects.first().is_some_and(|row| row.get(0)) {
+            return Err(StateError::Malformed("the body must be a JSON object from id to object".to_owned()));
+        }
+        let sql = format!(
+            "WITH put AS (INSERT INTO {} AS t (bot_id, shard_count, shard, guild_id, id, data) \
+             SELECT $1, $2, $3, $4, key::int8, value FROM jsonb_each($5::text::jsonb) \
+             ON CONFLICT (guild_id, id, bot_id, shard_count, shard) DO UPDATE SET data = excluded.data, raw = NULL, updated_at = now() \
+             RETURNING 1) SELECT count(*) FROM put",
+            table.name()
+        );
+        let parameters = [
+            (&bot as _, Type::INT8),
+            (&count as _, Type::INT4),
+            (&shard as _, Type::INT4),
+            (&guild_id as _, Type::INT8),
+            (&body as _, Type::TEXT),
+        ];
+        let rows = self.query(&sql, &parameters).await?;
+        Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
+    }
+
+    /// Deletes objects of a guild. Answers how many there were.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn delete(&self, bot: Option<u64>, guild: u64, table: Table, ids: &[u64]) -> Result<u64, StateError> {
+        let (bot, guild, ids) = (signed(bot), guild.cast_signed(), signed_all(ids));
+        let sql = format!(
+            "WITH gone AS (DELETE FROM {} AS t WHERE t.guild_id = $2 AND t.id = ANY($3) AND {ANY_BOT} RETURNING 1) SELECT count(*) FROM gone",
+            table.name()
+        );
+        let rows = self.query(&sql, &[(&bot as _, Type::INT8), (&guild as _, Type::INT8), (&ids as _, Type::INT8_ARRAY)]).await?;
+        Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
+    }
+
+    /// Deletes all of a guild's objects of a kind. Answers how many there were.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn wipe(&self, bot: Option<u64>, guild: u64, table: Table) -> Result<u64, StateError> {
+        let (bot, guild) = (signed(bot), guild.cast_signed());
+        let sql = format!(
+            "WITH gone AS (DELETE FROM {} AS t WHERE t.guild_id = $2 AND {ANY_BOT} RETURNING 1) SELECT count(*) FROM gone",
+            table.name()
+        );
+        let rows = self.query(&sql, &[(&bot as _, Type::INT8), (&guild as _, Type::INT8)]).await?;
+        Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
+    }
+
+    async fn by_id(&self, bot: Option<u64>, table: Table, id: u64) -> Result<Option<String>, StateError> {
+        let (bot, number) = (signed(bot), id.cast_signed());
+        // Outside guilds the key begins with guild 0.
+        let outside = if table == Table::DirectChannels { "t.guild_id = 0 AND" } else { "" };
+        let filter = format!("{outside} t.id = $2 AND {ANY_BOT} ORDER BY t.updated_at DESC LIMIT 1");
+        Ok(self.listed(table, &filter, &[(&bot as _, Type::INT8), (&number as _, Type::INT8)]).await?.pop().map(|(_, json)| json))
+    }
+
+    async fn of_list(&self, table: Table, bot: Option<u64>, guild: u64) -> Result<Objects, StateError> {
+        let (bot, guild) = (signed(bot), guild.cast_signed());
+        let sql = format!(
+            "SELECT e.value ->> 'id', e.value::text FROM {} AS t {CURRENT} CROSS JOIN LATERAL \
+             jsonb_array_elements(CASE jsonb_typeof(t.data) WHEN 'array' THEN t.data ELSE jsonb_build_array(t.data) END) WITH ORDINALITY AS e(value, n) \
+             WHERE t.guild_id = $2 AND {BOT_OF_GUILD} AND t.data IS NOT NULL ORDER BY t.id, e.n",
+            table.name()
+        );
+        let rows = self.query(&sql, &[(&bot as _, Type::INT8), (&guild as _, Type::INT8)]).await?;
+        Ok(rows.iter().filter_map(|row| Some((row.get::<_, Option<&str>>(0)?.parse().ok()?, row.get(1)))).collect())
+    }
+
+    async fn listed(&self, table: Table, filter: &str, parameters: &[Parameter<'_>]) -> Result<Objects, StateError> {
+        let (more, join) = match table {
+            Table::Members => (", t.data ? 'user', u.data::text, u.raw", USER_OF_MEMBER),
+            _ => ("", ""),
+        };
+        let sql = format!("SELECT t.guild_id, t.id, t.data::text, t.raw{more} FROM {} AS t {CURRENT} {join} WHERE {filter}", table.name());
+        let rows = self.query(&sql, parameters).await?;
+        let found = |row: &Row| {
+            let number = |column: usize| row.get::<_, i64>(column).cast_unsigned();
+            let (guild_id, id) = (number(0), number(1));
+            let mut json = self.json(Place { table, guild_id, id }, row, 2)?;
+            if table == Table::Members && row.get::<_, Option<bool>>(4) != Some(true) {
+                json = with_user(json, self.json(Place { table: Table::Users, guild_id: 0, id }, row, 5));
+            }
+            Some((id, json))
+        };
+        Ok(rows.iter().filter_map(found).collect())
+    }
+
+    /// The JSON in the column `at`, or of the bytes in the one after it.
+    fn json(&self, place: Place, row: &Row, at: usize) -> Option<String> {
+        let json: Option<String> = row.get(at);
+        json.or_else(|| (self.0.codec?.json)(place, row.get::<_, Option<&[u8]>>(at + 1)?))
+    }
+
+    async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, StateError> {
+        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed) % CONNECTIONS;
+        let mut again = true;
+        loop {
+            let done = match self.0.conn(turn).await {
+                Ok(conn) => conn.query(sql, parameters).await,
+                Err(fault) => Err(fault),
+            };
+            match done {
+                Ok(rows) => {
+                    self.0.up();
+                    return Ok(rows);
+                }
+                Err(fault) if fault.kind == FaultKind::Data => {
+                    return Err(StateError::Malformed(format!("the store does not take that: {}", self.0.address.scrub(fault.why))));
+                }
+                Err(fault) => {
+                    self.0.slots[turn].lock().await.conn = None;
+                    // A connection that broke while nobody used it is no news.
+                    if fault.kind != FaultKind::Away || !std::mem::take(&mut again) {
+                        return Err(StateError::Unavailable(self.0.told(fault)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn conn(&self, turn: usize) -> Result<Arc<Conn>, Fault> {
+        let mut slot = self.slots[turn].lock().await;
+        if let Some(conn) = &slot.conn
+            && !conn.is_closed()
+        {
+            return Ok(conn.clone());
+        }
+        if let Some((at, why)) = &slot.failed
+            && at.elapsed() < PAUSE
+            && lock(&self.down).is_some()
+        {
+            return Err(Fault::away(why.clone()));
+        }
+        match Conn::open(&self.address, Session::STATE).await {
+            Ok(conn) => {
+                let conn = Arc::new(conn);
+                *slot = Slot { conn: Some(conn.clone()), failed: None };
+                Ok(conn)
+            }
+            Err(fault) => {
+                slot.failed = Some((Instant::now(), fault.why.clone()));
+                Err(fault)
+            }
+        }
+    }
+
+    /// Says once that the server is away.
+    fn told(&self, fault: Fault) -> String {
+        let why = self.address.scrub(fault.why);
+        let mut down = lock(&self.down);
+        if down.is_none() {
+            *down = Some(Instant::now());
+            tracing::error!(server = %self.address, "the store cannot be read, lookups fail until it can: {why}");
+        }
+        why
+    }
+
+    fn up(&self) {
+        if let Some(since) = lock(&self.down).take() {
+            tracing::info!(server = %self.address, "the store can be read again, after {} s", since.elapsed().as_secs());
+        }
+    }
+}
+
+/// A member with its user in it.
+fn with_user(member: String, user: Option<String>) -> String {
+    let (Some(user), Some(rest)) = (user, member.trim_start().strip_prefix('{')) else { return member };
+    let comma = if rest.trim_start().starts_with('}') { "" } else { ", " };
+    format!("{{\"user\": {user}{comma}{rest}")
+}
+
+fn signed(id: Option<u64>) -> Option<i64> {
+    id.map(u64::cast_signed)
+}
+
+fn signed_all(ids: &[u64]) -> Vec<i64> {
+    ids.iter().map(|id| id.cast_signed()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_gets_its_user() {
+        let user = || Some("{\"id\": \"1\"}".to_owned());
+        assert_eq!(with_user("{\"nick\": null}".into(), user()), "{\"user\": {\"id\": \"1\"}, \"nick\": null}");
+        assert_eq!(with_user("{}".into(), user()), "{\"user\": {\"id\": \"1\"}}");
+        assert_eq!(with_user("{}".into(), None), "{}");
+    }
+}

@@ -1,0 +1,175 @@
+//! What a cache row is, as far as PostgreSQL's tables need to know: which table, which ids, and its JSON form.
+//!
+//! The store does not know how cache rows are made. Whoever does passes a [`RowCodec`] in.
+
+/// The tables of objects. The numbers are part of nothing stored; names are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Table {
+    /// What is known of a guild beside its object: flags and member count.
+    GuildStates = 0,
+    /// Guild objects, without the lists that have tables of their own.
+    Guilds,
+    /// Channels of guilds.
+    Channels,
+    /// Active threads.
+    Threads,
+    /// Roles.
+    Roles,
+    /// A guild's emojis, one list a guild.
+    Emojis,
+    /// Members; the id is the user's.
+    Members,
+    /// Presences; the id is the user's.
+    Presences,
+    /// Voice states; the id is the user's.
+    VoiceStates,
+    /// The bot's own user.
+    OwnUsers,
+    /// A guild's stickers, one list a guild.
+    Stickers,
+    /// Stage instances.
+    StageInstances,
+    /// Scheduled events.
+    ScheduledEvents,
+    /// Soundboard sounds.
+    Sounds,
+    /// Bans that were seen; the id is the user's.
+    Bans,
+    /// Messages.
+    Messages,
+    /// Voice channels' status; the id is the channel's.
+    VoiceChannels,
+    /// Auto moderation rules.
+    AutoModerationRules,
+    /// Integrations.
+    Integrations,
+    /// Invites.
+    Invites,
+    /// Channels outside guilds.
+    DirectChannels,
+    /// Entitlements.
+    Entitlements,
+    /// Subscriptions.
+    Subscriptions,
+    /// Users.
+    Users,
+}
+
+impl Table {
+    /// Every table, in the order of the numbers.
+    pub const ALL: [Table; 24] = [
+        Table::GuildStates,
+        Table::Guilds,
+        Table::Channels,
+        Table::Threads,
+        Table::Roles,
+        Table::Emojis,
+        Table::Members,
+        Table::Presences,
+        Table::VoiceStates,
+        Table::OwnUsers,
+        Table::Stickers,
+        Table::StageInstances,
+        Table::ScheduledEvents,
+        Table::Sounds,
+        Table::Bans,
+        Table::Messages,
+        Table::VoiceChannels,
+        Table::AutoModerationRules,
+        Table::Integrations,
+        Table::Invites,
+        Table::DirectChannels,
+        Table::Entitlements,
+        Table::Subscriptions,
+        Table::Users,
+    ];
+
+    /// The table with a number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Table> {
+        Table::ALL.get(usize::from(number)).copied()
+    }
+
+    /// Its name in the schema `trunkline`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Table::GuildStates => "guild_states",
+            Table::Guilds => "guilds",
+            Table::Channels => "channels",
+            Table::Threads => "threads",
+            Table::Roles => "roles",
+            Table::Emojis => "emojis",
+            Table::Members => "members",
+            Table::Presences => "presences",
+            Table::VoiceStates => "voice_states",
+            Table::OwnUsers => "own_users",
+            Table::Stickers => "stickers",
+            Table::StageInstances => "stage_instances",
+            Table::ScheduledEvents => "scheduled_events",
+            Table::Sounds => "soundboard_sounds",
+            Table::Bans => "bans",
+            Table::Messages => "messages",
+            Table::VoiceChannels => "voice_channels",
+            Table::AutoModerationRules => "auto_moderation_rules",
+            Table::Integrations => "integrations",
+            Table::Invites => "invites",
+            Table::DirectChannels => "direct_channels",
+            Table::Entitlements => "entitlements",
+            Table::Subscriptions => "subscriptions",
+            Table::Users => "users",
+        }
+    }
+}
+
+/// Where an object belongs. 0 for a guild or id that the object has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// The table.
+    pub table: Table,
+    /// Its guild.
+    pub guild_id: u64,
+    /// Its own id.
+    pub id: u64,
+}
+
+/// How cache rows become objects in tables, and come back. `place` and `key` undo each other.
+#[derive(Clone, Copy, Debug)]
+pub struct RowCodec {
+    /// Where a row with this key belongs; `None`: no object's row, kept as it is.
+    pub place: fn(&[u8]) -> Option<Place>,
+    /// The key of the row at a place; `None`: no row belongs there.
+    pub key: fn(Place) -> Option<Vec<u8>>,
+    /// A row's value as JSON; `None`: it has no JSON form, and is kept as it is.
+    pub json: fn(Place, &[u8]) -> Option<String>,
+    /// A row's value made of JSON; `None`: that is no such object.
+    pub value: fn(Place, &str) -> Option<Vec<u8>>,
+}
+
+/// Whether PostgreSQL's `jsonb` surely takes a text that is JSON: it refuses the character U+0000. (What else it refuses,
+/// such as half a surrogate pair or a number of a hundred thousand digits, it says itself.)
+pub(crate) fn has_no_nul(json: &str) -> bool {
+    // An escaped backslash before "u0000" is taken for one too; then the object is kept as bytes, which loses nothing.
+    !json.contains("\\u0000")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tables_number_is_its_place_in_the_list_and_names_are_told_apart() {
+        for (place, table) in Table::ALL.into_iter().enumerate() {
+            assert_eq!(table as usize, place);
+            assert_eq!(Table::ALL.iter().filter(|other| other.name() == table.name()).count(), 1);
+        }
+        assert_eq!(Table::from_number(24), None);
+    }
+
+    #[test]
+    fn a_nul_in_any_text_is_seen() {
+        assert!(!has_no_nul(r#"{"a":"\u0000"}"#));
+        assert!(has_no_nul(r#"{"a":"\u0001"}"#));
+    }
+}

@@ -1,0 +1,368 @@
+//! What is PostgreSQL's alone: objects in tables that a person can query, a server that goes away and comes back, versions, refusals.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::postgres::{PASSWORD, Server, shared, sql, value};
+use trunkline_store::{Commit, OpenError, Options, Place, RowCodec, ShardCommit, ShardKey, Store, StoreError, Table};
+
+const SHARD: ShardKey = ShardKey { bot: 42, index: 0, count: 1 };
+
+/// Rows of the tests: the table's number, guild and id as the key, JSON as the value; values that begin with `!` have no JSON form.
+const CODEC: RowCodec = RowCodec {
+    place: |key| {
+        let (table, rest) = key.split_first()?;
+        let (guild, rest) = rest.split_first_chunk::<8>()?;
+        let id = u64::from_be_bytes(rest.try_into().ok()?);
+        Some(Place { table: Table::from_number(*table)?, guild_id: u64::from_be_bytes(*guild), id })
+    },
+    key: |place| Some(key(place.table, place.guild_id, place.id)),
+    json: |_, value| Some(String::from_utf8(value.to_vec()).ok()?).filter(|text| !text.starts_with('!')),
+    value: |_, json| Some(json.as_bytes().to_vec()),
+};
+
+fn key(table: Table, guild: u64, id: u64) -> Vec<u8> {
+    [&[table as u8][..], &guild.to_be_bytes(), &id.to_be_bytes()].concat()
+}
+
+fn options() -> Options {
+    Options { rows: Some(CODEC), ..Options::default() }
+}
+
+fn put(store: &Store, rows: &[(Table, u64, u64, &str)]) {
+    let cache = rows.iter().map(|(table, guild, id, json)| (key(*table, *guild, *id), Some(Bytes::from((*json).to_owned())))).collect();
+    commit(store, SHARD, cache);
+}
+
+fn commit(store: &Store, shard: ShardKey, cache: Vec<(Vec<u8>, Option<Bytes>)>) {
+    store.commit(Commit { shards: vec![ShardCommit { cache, ..ShardCommit::new(shard, 1, Bytes::from_static(b"record")) }] }).unwrap();
+}
+
+fn cache(store: &Store, shard: ShardKey) -> BTreeMap<Vec<u8>, String> {
+    let mut out = BTreeMap::new();
+    let mut each = |key: &[u8], value: &[u8]| drop(out.insert(key.to_vec(), String::from_utf8_lossy(value).into_owned()));
+    store.load_cache(shard, &mut each).unwrap();
+    out
+}
+
+#[test]
+fn objects_are_rows_that_a_person_can_query_and_come_back_as_they_were() {
+    let url = shared().database();
+    let store = Store::connect(&url, options()).unwrap();
+    put(
+        &store,
+        &[
+            (Table::Guilds, 7, 0, r#"{"id": "7", "name": "here", "unknown_field": [1, {"deep": null}]}"#),
+            (Table::Members, 7, 100, r#"{"nick": "Nick", "roles": ["70", "71"]}"#),
+            (Table::Members, 7, 101, r#"{"nick": null, "roles": ["71"]}"#),
+            (Table::Users, 0, 100, r#"{"id": "100", "username": "Somebody"}"#),
+            (Table::Channels, 7, 8, r#"{"id": "8", "topic": "a"}"#),
+        ],
+    );
+    assert_eq!(value(&url, "SELECT data ->> 'name' FROM trunkline.guilds WHERE guild_id = 7"), "here");
+    assert_eq!(value(&url, r#"SELECT string_agg(id::text, ',' ORDER BY id) FROM trunkline.members WHERE roles @> '["71"]'"#), "100,101");
+    assert_eq!(value(&url, "SELECT count(*) FROM trunkline.users WHERE username LIKE 'someb%'"), "1");
+    let whole = cache(&store, SHARD);
+    assert_eq!(whole[&key(Table::Guilds, 7, 0)], r#"{"id": "7", "name": "here", "unknown_field": [1, {"deep": null}]}"#);
+    assert_eq!(whole.len(), 5);
+
+    put(&store, &[(Table::Channels, 7, 8, r#"{"id": "8", "topic": "b"}"#)]);
+    commit(&store, SHARD, vec![(key(Table::Members, 7, 101), None), (key(Table::Roles, 1, 1), None)]);
+    drop(store);
+    let store = Store::connect(&url, options()).unwrap();
+    let left = cache(&store, SHARD);
+    assert_eq!(left.len(), 4);
+    assert_eq!(left[&key(Table::Channels, 7, 8)], r#"{"id": "8", "topic": "b"}"#);
+    store.forget_shard(SHARD).unwrap();
+    assert_eq!(value(&url, "SELECT (SELECT count(*) FROM trunkline.guilds) + (SELECT count(*) FROM trunkline.members)"), "0");
+}
+
+#[test]
+fn text_that_jsonb_refuses_is_kept_as_bytes_and_fails_no_commit() {
+    let url = shared().database();
+    let store = Store::connect(&url, options()).unwrap();
+    let deep = format!("{}1{}", "[".repeat(200_000), "]".repeat(200_000));
+    let rows = [
+        (Table::Guilds, 1, 0, r#"{"name": "fine"}"#),
+        (Table::Guilds, 2, 0, r#"{"name": "nul \u0000 in it"}"#),
+        (Table::Guilds, 3, 0, r#"{"name": "half a pair \ud800 in it"}"#),
+        (Table::Guilds, 4, 0, r#"{"number": 1e999999}"#),
+        (Table::Guilds, 5, 0, "{no json"),
+        (Table::Guilds, 6, 0, "!bytes"),
+        (Table::Guilds, 7, 0, &deep),
+        (Table::Guilds, 8, 0, r#"{"name": "fine too"}"#),
+    ];
+    put(&store, &rows);
+    assert_eq!(value(&url, "SELECT string_agg(guild_id::text, ',' ORDER BY guild_id) FROM trunkline.guilds WHERE data IS NOT NULL"), "1,8");
+    assert_eq!(
+        value(&url, "SELECT string_agg(guild_id::text, ',' ORDER BY guild_id) FROM trunkline.guilds WHERE raw IS NOT NULL"),
+        "2,3,4,5,6,7"
+    );
+    let back = cache(&store, SHARD);
+    for (table, guild, id, json) in rows {
+        assert_eq!(back[&key(table, guild, id)], json, "guild {guild}");
+    }
+    // And one becomes an ordinary row again when its object does.
+    put(&store, &[(Table::Guilds, 2, 0, r#"{"name": "healed"}"#)]);
+    assert_eq!(value(&url, "SELECT data ->> 'name' FROM trunkline.guilds WHERE guild_id = 2 AND raw IS NULL"), "healed");
+}
+
+#[test]
+fn rows_of_two_shard_counts_lie_beside_each_other_until_one_is_forgotten() {
+    let url = shared().database();
+    let store = Store::connect(&url, options()).unwrap();
+    let new = ShardKey { bot: 42, index: 0, count: 2 };
+    put(&store, &[(Table::Guilds, 7, 0, r#"{"name": "old"}"#)]);
+    commit(&store, new, vec![(key(Table::Guilds, 7, 0), Some(Bytes::from_static(br#"{"name": "new"}"#)))]);
+    assert_eq!(cache(&store, SHARD).into_values().collect::<Vec<_>>(), [r#"{"name": "old"}"#]);
+    store.forget_shard(SHARD).unwrap();
+    assert_eq!(cache(&store, SHARD).len(), 0);
+    assert_eq!(cache(&store, new).into_values().collect::<Vec<_>>(), [r#"{"name": "new"}"#]);
+}
+
+#[test]
+fn an_epoch_that_another_process_has_raised_fences_a_commit_that_does_not_know_of_it() {
+    let url = shared().database();
+    let store = Store::connect(&url, options()).unwrap();
+    put(&store, &[(Table::Guilds, 7, 0, r#"{"name": "before"}"#)]);
+    sql(&url, "UPDATE trunkline.shards SET epoch = 9");
+    let cache = vec![(key(Table::Guilds, 7, 0), Some(Bytes::from_static(br#"{"name": "after"}"#)))];
+    let part = ShardCommit { cache, entries: vec![(1, Bytes::from_static(b"x"))], ..ShardCommit::new(SHARD, 1, Bytes::new()) };
+    let refused = store.commit(Commit { shards: vec![part] }).unwrap_err();
+    assert!(matches!(refused, StoreError::Fenced { shard: SHARD, stored: 9, given: 1 }), "{refused}");
+    assert_eq!(value(&url, "SELECT data ->> 'name' FROM trunkline.guilds"), "before");
+    assert_eq!(value(&url, "SELECT count(*) FROM trunkline.entries"), "0");
+    assert_eq!(store.next_epoch(SHARD).unwrap(), 10);
+}
+
+#[test]
+fn a_full_disk_is_told_as_one_and_commits_go_on_when_there_is_room() {
+    let url = shared().database();
+    let store = Store::connect(&url, options()).unwrap();
+    put(&store, &[(Table::Guilds, 7, 0, "{}")]);
+    sql(
+        &url,
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE SQLSTATE '53100' USING MESSAGE = 'could not extend file'; END $$; \
+         CREATE TRIGGER full_disk BEFORE INSERT ON trunkline.entries EXECUTE FUNCTION full_disk()",
+    );
+    let part = ShardCommit { entries: vec![(1, Bytes::from_static(b"x"))], ..ShardCommit::new(SHARD, 1, Bytes::from_static(b"second")) };
+    for _ in 0..2 {
+        let error = store.commit(Commit { shards: vec![part.clone()] }).unwrap_err();
+        assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
+        assert!(error.to_string().contains("free some space"), "{error}");
+        assert_eq!(store.load_record(SHARD).unwrap().unwrap().record, b"record".as_slice());
+    }
+    sql(&url, "DROP TRIGGER full_disk ON trunkline.entries");
+    store.commit(Commit { shards: vec![part] }).unwrap();
+    let loaded = store.load_shard(SHARD).unwrap().unwrap();
+    assert_eq!((loaded.record.as_ref(), loaded.entries.len()), (b"second".as_slice(), 1));
+}
+
+#[test]
+fn tables_of_a_later_version_are_refused_and_migrating_twice_changes_nothing() {
+    let url = shared().database();
+    let first = trunkline_store::migrate(&url).unwrap();
+    assert_eq!((first.from, first.to), (0, 1));
+    let again = trunkline_store::migrate(&url).unwrap();
+    assert_eq!((again.from, again.to), (1, 1));
+    drop(Store::connect(&url, options()).unwrap());
+    sql(&url, "INSERT INTO trunkline.migrations (version, name) VALUES (77, 'of the future')");
+    let refused = Store::connect(&url, options()).unwrap_err();
+    assert!(matches!(refused, OpenError::ServerNewer { found: 77, known: 1, .. }), "{refused}");
+    assert!(refused.to_string().contains("run the newer version"), "{refused}");
+    assert!(trunkline_store::migrate(&url).is_err());
+}
+
+#[test]
+fn processes_that_migrate_at_once_do_not_meet() {
+    let url = shared().database();
+    let all: Vec<_> = (0..4)
+        .map(|_| {
+            std::thread::spawn({
+                let url = url.clone();
+                move || trunkline_store::migrate(&url).unwrap().from
+            })
+        })
+        .collect();
+    let mut from: Vec<u32> = all.into_iter().map(|thread| thread.join().unwrap()).collect();
+    from.sort_unstable();
+    assert_eq!(from, [0, 1, 1, 1]);
+}
+
+#[test]
+fn a_database_that_cannot_be_opened_says_why_and_never_the_password() {
+    let server = shared();
+    let port = server.port();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for (url, part) in [
+        (format!("postgres://tester:wrong-secret@127.0.0.1:{port}/postgres"), "password authentication failed"),
+        (format!("postgres://tester:{PASSWORD}@127.0.0.1:{port}/no_such"), "\"no_such\" does not exist"),
+        (format!("postgres://tester:{PASSWORD}@127.0.0.1:{closed}/postgres?connect_timeout=1"), "start the server"),
+        (format!("postgres://tester:{PASSWORD}@127.0.0.1:{port}/postgres?sslmode=require"), "server does not support TLS; correct sslmode"),
+    ] {
+        let error = Store::connect(&url, options()).unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(text.contains(part), "{text}");
+        assert!(!text.contains("wrong-secret") && !text.contains(PASSWORD) && !text.contains("p@ss"), "{text}");
+    }
+}
+
+#[test]
+fn a_second_store_on_the_same_database_is_refused_and_a_closed_one_leaves_room() {
+    let url = shared().database();
+    let first = Store::connect(&url, options()).unwrap();
+    let began = Instant::now();
+    let second = std::thread::spawn({
+        let url = url.clone();
+        move || Store::connect(&url, options())
+    });
+    // Its own pid is not proof of life, so it waits a little for the lock; then it says who has it, or gets it.
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!second.is_finished());
+    first.close().unwrap();
+    drop(second.join().unwrap().unwrap());
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+fn body(position: u64) -> Bytes {
+    Bytes::from(format!("body of the entry at position {position} ").repeat(20))
+}
+
+/// Commits numbered states, each with an entry and a row, until told to stop; tries a failed one again until it is taken.
+fn commit_for(store: &Store, from: u64, how_long: Duration) -> (u64, u64) {
+    let (began, mut number, mut failures) = (Instant::now(), from, 0);
+    while began.elapsed() < how_long {
+        number += 1;
+        let cache = vec![(key(Table::Guilds, number % 50, 0), Some(Bytes::from(format!(r#"{{"n": {number}}}"#))))];
+        let part =
+            ShardCommit { cache, entries: vec![(number, body(number))], ..ShardCommit::new(SHARD, 1, Bytes::from(number.to_string())) };
+        loop {
+            match store.commit(Commit { shards: vec![part.clone()] }) {
+                Ok(located) => {
+                    let [(_, located)] = located.as_slice() else { panic!("one shard") };
+                    assert_eq!(located.iter().map(|(position, _)| *position).collect::<Vec<_>>(), [number]);
+                    break;
+                }
+                Err(error) => {
+                    assert!(matches!(error, StoreError::Server { .. }), "{error:?}");
+                    failures += 1;
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+            assert!(began.elapsed() < how_long + Duration::from_secs(60), "commits do not go through any more");
+        }
+    }
+    (number, failures)
+}
+
+fn check(store: &Store, last: u64) {
+    let loaded = store.load_shard(SHARD).unwrap().unwrap();
+    assert_eq!(loaded.record, last.to_string());
+    assert_eq!(loaded.entries.iter().map(|(position, _, _)| *position).collect::<Vec<_>>(), Vec::from_iter(1..=last));
+    for (position, location, bytes) in &loaded.entries {
+        assert_eq!(*bytes, body(*position));
+        assert_eq!(store.read_entry(SHARD, *location).unwrap(), *bytes);
+    }
+    let rows = cache(store, SHARD);
+    for guild in 0..50 {
+        let newest = (1..=last).rev().find(|number| number % 50 == guild);
+        assert_eq!(rows.get(&key(Table::Guilds, guild, 0)).cloned(), newest.map(|number| format!(r#"{{"n": {number}}}"#)));
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_in_the_middle_of_commits_loses_nothing_acknowledged_and_they_go_on() {
+    let server = Server::start();
+    let url = server.database();
+    let store = Store::connect(&url, options()).unwrap();
+    let mut last = 0;
+    for round in 0..3 {
+        let failures;
+        (last, failures) = std::thread::scope(|scope| {
+            let committing = scope.spawn(|| commit_for(&store, last, Duration::from_millis(1500)));
+            std::thread::sleep(Duration::from_millis(400 + 70 * round));
+            if round == 1 {
+                server.stop()
+            } else {
+                server.kill()
+            }
+            std::thread::sleep(Duration::from_millis(200));
+            server.run();
+            committing.join().unwrap()
+        });
+        assert!(failures > 0, "the server was away");
+        println!("{last} commits, {failures} tried again");
+        check(&store, last);
+    }
+    // What is read by another process is the same.
+    drop(store);
+    check(&Store::connect(&url, options()).unwrap(), last);
+}
+
+#[test]
+fn loads_wait_for_a_server_that_restarts() {
+    let server = Server::start();
+    let url = server.database();
+    let store = Store::connect(&url, options()).unwrap();
+    let (last, _) = commit_for(&store, 0, Duration::from_millis(200));
+    server.kill();
+    std::thread::scope(|scope| {
+        let loading = scope.spawn(|| check(&store, last));
+        let epoch = scope.spawn(|| store.next_epoch(SHARD).unwrap());
+        std::thread::sleep(Duration::from_millis(600));
+        server.run();
+        loading.join().unwrap();
+        assert_eq!(epoch.join().unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_frozen_server_delays_commits_and_loses_none() {
+    let server = Server::start();
+    let url = server.database();
+    let store = Store::connect(&url, options()).unwrap();
+    let (last, failures) = std::thread::scope(|scope| {
+        let committing = scope.spawn(|| commit_for(&store, 0, Duration::from_millis(2500)));
+        std::thread::sleep(Duration::from_millis(300));
+        server.freeze(true);
+        std::thread::sleep(Duration::from_millis(1500));
+        server.freeze(false);
+        committing.join().unwrap()
+    });
+    assert_eq!(failures, 0);
+    check(&store, last);
+}
+
+#[test]
+fn tls_is_spoken_where_the_address_asks_for_it_and_a_certificate_is_checked_where_it_says_so() {
+    let server = Server::start();
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let root = ca.self_signed(&ca_key).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let roots = dir.path().join("root.pem");
+    std::fs::write(&roots, root.pem()).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = leaf.signed_by(&key, &rcgen::Issuer::new(ca, ca_key)).unwrap();
+    server.speak_tls(&certificate.pem(), &key.serialize_pem());
+    let (url, named) = (server.database(), server.url("postgres").replace("127.0.0.1", "localhost"));
+
+    let encrypted = "SELECT bool_and(s.ssl) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) WHERE a.application_name = 'trunkline'";
+    for (mode, is) in [("?sslmode=disable", "f"), ("", "f"), ("?sslmode=prefer", "t"), ("?sslmode=require", "t")] {
+        let store = Store::connect(&format!("{url}{mode}"), options()).unwrap();
+        put(&store, &[(Table::Guilds, 7, 0, "{}")]);
+        assert_eq!(value(&url, encrypted), is, "{mode}");
+    }
+    let checked = format!("{named}?sslmode=verify-full&sslrootcert={}", roots.display());
+    drop(Store::connect(&checked, options()).unwrap());
+    for refused in [format!("{named}?sslmode=verify-full"), checked.replace("localhost", "127.0.0.1")] {
+        let text = Store::connect(&refused, options()).unwrap_err().to_string();
+        assert!(text.contains("certificate") && text.contains("correct sslmode or sslrootcert"), "{text}");
+    }
+}
