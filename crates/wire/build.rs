@@ -8,7 +8,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// Services for which code is generated.
-const SERVED: [&str; 1] = ["GatewayWorkerGroup"];
+const SERVED: [&str; 5] = ["GatewayWorkerGroup", "GatewayCache", "Gateway", "Cache", "Members"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");

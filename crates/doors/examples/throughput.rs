@@ -95,7 +95,7 @@ async fn drive(commands: mpsc::Sender<trunkline_doors::ToCore>, go: std::sync::m
     let door = WorkerDoor::new(Groups::new(vec![group])?, vec![CoreLink { commands }], DoorOptions::default());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
-    let router = trunkline_doors::serve::routes(&door, axum::Router::new()).await?;
+    let router = trunkline_doors::serve::routes(&door, None, axum::Router::new()).await?;
     tokio::spawn(serve(listener, router, door.stats(), ServeOptions::default(), std::future::pending()));
     let options = WorkerOptions { payload: PayloadFormat::RawJson, ..WorkerOptions::new(&address, "default", "token", "bench") };
     let mut worker = WorkerClient::connect(options).await?;

@@ -1,5 +1,5 @@
-//! The ways in for clients. Today: the gRPC worker stream of Pylon's `GatewayWorkerGroup`, whole, and a small client
-//! for it.
+//! The ways in for clients: the gRPC worker stream of Pylon's `GatewayWorkerGroup`, with a small client for it, and lookups in the
+//! caches ([`mod@lookups`]).
 //!
 //! A worker stream is one task on the edge runtime. It numbers events, remembers which core's entry each number is,
 //! splits acknowledgements by core, lends every core its share of the stream's credit, and asks for acknowledgements.
@@ -14,6 +14,7 @@
 //! the stream's credit or by a constant in [`limits`]; a token is never printed.
 #![allow(clippy::disallowed_methods)] // A driver: it reads the clock and hands it to the pure parts.
 
+pub mod access;
 mod admission;
 pub mod client;
 pub mod core_side;
@@ -23,17 +24,24 @@ pub mod heart;
 pub mod ledger;
 pub mod limits;
 pub mod link;
+pub mod look;
+pub mod lookups;
 mod member;
+pub mod members;
 mod registry;
 pub mod serve;
 pub mod shares;
+pub mod state;
 pub mod stats;
 mod stream;
 
+pub use access::{Access, Denied, Scope};
 pub use core_side::{CoreSide, Up};
 pub use door::{DoorOptions, WorkerDoor};
 pub use groups::{Group, GroupToken, Groups, GroupsError};
 pub use limits::{Limits, Timings};
 pub use link::{CoreLink, FromCore, StreamLink, ToCore};
+pub use look::{BotEntry, Caches, CommandRefused, Directory, Look, LookError, Looker, MemberSource};
+pub use lookups::Lookups;
 pub use serve::{ServeError, ServeOptions, serve};
 pub use stats::DoorStats;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::IntoResponse as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -20,10 +21,14 @@ use tokio::time::{sleep, timeout};
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tower::ServiceExt as _;
+use trunkline_wire::pylon::gateway::v1::service::gateway_cache_server::GatewayCacheServer;
+use trunkline_wire::pylon::gateway::v1::service::gateway_server::GatewayServer;
 use trunkline_wire::pylon::gateway::v1::service::gateway_worker_group_server::GatewayWorkerGroupServer;
+use trunkline_wire::trunkline::cache::v1::cache_server::CacheServer;
 
 use crate::door::WorkerDoor;
 use crate::limits::SEND_BUFFER_BYTES;
+use crate::lookups::Lookups;
 use crate::stats::DoorStats;
 
 /// The other end of a connection, in every request's extensions.
@@ -68,28 +73,49 @@ pub enum ServeError {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// The door's gRPC services (worker stream, health, reflection v1 and v1alpha) with other routes beside them.
+/// The gRPC services (worker stream, lookups, health, reflection v1 and v1alpha) with other routes beside them.
 ///
 /// `extras` must not have a fallback of its own: the answer to unknown gRPC methods is one.
-pub async fn routes(door: &WorkerDoor, extras: Router) -> Result<Router, ServeError> {
+pub async fn routes(door: &WorkerDoor, lookups: Option<&Lookups>, extras: Router) -> Result<Router, ServeError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<GatewayWorkerGroupServer<WorkerDoor>>().await;
     let stopping = door.stopping();
-    tokio::spawn(async move {
-        stopping.await;
-        health.set_service_status("", ServingStatus::NotServing).await;
-        health.set_not_serving::<GatewayWorkerGroupServer<WorkerDoor>>().await;
+    tokio::spawn({
+        let health = health.clone();
+        async move {
+            stopping.await;
+            health.set_service_status("", ServingStatus::NotServing).await;
+            health.set_not_serving::<GatewayWorkerGroupServer<WorkerDoor>>().await;
+        }
     });
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(trunkline_wire::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let routes = Routes::new(door.service())
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
-    Ok(routes.prepare().into_axum_router().merge(extras))
+    let mut routes = Routes::new(door.service());
+    if let Some(lookups) = lookups {
+        health.set_serving::<GatewayCacheServer<Lookups>>().await;
+        health.set_serving::<GatewayServer<Lookups>>().await;
+        health.set_serving::<CacheServer<Lookups>>().await;
+        // With the routes of `MemberCalls`, which come among the extras.
+        for name in ["gateway.Gateway", "trunkline.members.v1.Members"] {
+            health.set_service_status(name, ServingStatus::Serving).await;
+        }
+        routes = routes.add_service(lookups.pylon_cache()).add_service(lookups.pylon_gateway()).add_service(lookups.own());
+    }
+    let routes = routes.add_service(health_service).add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+    Ok(routes.prepare().into_axum_router().merge(extras).fallback(unknown))
+}
+
+/// What is not served: an unknown gRPC method is told in gRPC's way, anything else in HTTP's, so that a mistyped address is no success.
+async fn unknown(request: axum::extract::Request) -> axum::response::Response {
+    let path = request.uri().path();
+    let kind = request.headers().get(axum::http::header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+        return tonic::Status::unimplemented(format!("{path} is not served here; server reflection lists what is")).into_http();
+    }
+    (axum::http::StatusCode::NOT_FOUND, format!("there is nothing at {path}\n")).into_response()
 }
 
 /// Serves a router on a listener until `shutdown` is done and its connections have ended.

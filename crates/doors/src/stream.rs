@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use trunkline_delivery::{Body, Credit, GroupId, HubError, StreamId, WorkerId};
 use trunkline_wire::pylon::gateway::v1::workergroup::worker_stream_client_message::Payload as FromWorker;
 use trunkline_wire::pylon::gateway::v1::workergroup::worker_stream_closed::CloseReason;
@@ -104,6 +104,15 @@ async fn serve(
     stream.queue.push_back(message(ToWorker::IdentifyResponse(WorkerIdentifyResponse { router_ticket: ticket })));
     let end = stream.work(&mut incoming, &mut events, &mut control, &out, &mut phase).await;
     Box::pin(stream.leave(end, &peer, &mut control, &out)).await;
+}
+
+/// What an error of the worker's half says to a person. A client that is closed or killed shows as an error of the protocol below.
+fn broke(status: &Status) -> String {
+    match status.message().strip_prefix("h2 protocol error: ") {
+        Some(_) if matches!(status.code(), Code::Unknown | Code::Cancelled) => "the worker closed the connection".to_owned(),
+        Some(why) => format!("the connection failed: {why}"),
+        None => status.message().to_owned(),
+    }
 }
 
 fn message(payload: ToWorker) -> WorkerStreamServerMessage {
@@ -257,7 +266,7 @@ impl Stream {
                     let end = match said {
                         Ok(Some(said)) => self.hear(said).await,
                         Ok(None) => Some(End::Broke("the worker ended its half of the stream without a drain".into())),
-                        Err(status) => Some(End::Broke(status.message().to_owned())),
+                        Err(status) => Some(End::Broke(broke(&status))),
                     };
                     if let Some(end) = end {
                         return end;

@@ -219,7 +219,8 @@ fn raw(event: &Event, wanted: Encoding, cut: Cut) -> ours::RawEvent {
     };
     let encoding = match encoding {
         Encoding::Etf => ours::Encoding::Etf,
-        Encoding::Json => ours::Encoding::Json,
+        // An event's body is never packed: it is what Discord sent.
+        Encoding::Json | Encoding::Packed => ours::Encoding::Json,
     };
     ours::RawEvent { name: event.name.as_str().to_owned(), encoding: encoding.into(), bytes: payload }
 }
@@ -237,7 +238,7 @@ fn written(value: Value<'_>, wanted: Encoding, cut: Cut) -> Result<Vec<u8>, etf:
             without(value, cut, &mut writer)?;
             Ok(writer.into_vec())
         }
-        Encoding::Json => {
+        Encoding::Json | Encoding::Packed => {
             let mut writer = JsonWriter::new();
             without(value, cut, &mut writer)?;
             Ok(writer.into_vec())

@@ -11,7 +11,7 @@
 
 mod added;
 mod envelope;
-mod model;
+pub mod model;
 mod read;
 mod time;
 mod typed;
@@ -22,7 +22,7 @@ pub use envelope::{Encoded, envelope, gap_envelope, message_bytes};
 pub use typed::typed;
 pub use want::{MESSAGE_BYTES_DEFAULT, RawWanted, Want};
 
-pub use generated::{pylon, trunkline};
+pub use generated::{gateway, pylon, trunkline};
 
 /// Generated code: nothing here is written by hand, so the lints for hand-written code do not apply.
 #[allow(missing_docs, unreachable_pub, rustdoc::all, clippy::all)]

@@ -6,7 +6,7 @@ use trunkline_etf::Value;
 use crate::model::channel::channel;
 use crate::model::guild::{emojis, guild, role};
 use crate::model::interaction::interaction;
-use crate::model::message::{message, message_change, reaction_emoji};
+use crate::model::message::{message, message_change, message_now, reaction_emoji};
 use crate::model::presence::presence;
 use crate::model::user::{member, snowflake, user, voice_state};
 use crate::pylon::discord::v1::event::event_envelope::EventData;
@@ -21,10 +21,9 @@ use crate::read::{each, flag, id, ids, large, object, seconds, text, time};
 /// Never fails: what does not have the documented type leaves its field at the default. Numbers, permissions and
 /// timestamps are read alike from ETF and from JSON, so the same event gives the same message from either.
 ///
-/// Message Update: its `payload` is the `raw` one, in which every field can be told apart from an absent one, because
-/// `cached` wants the whole message as it is now, and Message Update and Delete carry no `previously_cached`, since
-/// messages are not cached. Both fields are optional in Pylon's contract, so its clients take this as a message that
-/// was not in the cache.
+/// Message Update: where the cache had the message, `payload` is `cached`, the message as it is now (what Discord sent over what
+/// was known), and `previously_cached` what it was. Where it had not, `payload` is `raw`, in which every field can be told
+/// apart from an absent one.
 pub fn typed(event: &Event) -> Option<EventData> {
     let value = event.value();
     let guild_id = event.routing.guild_id.unwrap_or(0);
@@ -74,12 +73,17 @@ pub fn typed(event: &Event) -> Option<EventData> {
         EventKind::MessageCreate => EventData::MessageCreateEvent(MessageCreateEvent { scope, message_data: Some(message(value)) }),
         EventKind::MessageUpdate => EventData::MessageUpdateEvent(MessageUpdateEvent {
             scope,
-            payload: Some(message_update_event::Payload::Raw(message_change(value))),
-            previously_cached: None,
+            payload: Some(match previous {
+                Some(known) => message_update_event::Payload::Cached(message_now(known, value)),
+                None => message_update_event::Payload::Raw(message_change(value)),
+            }),
+            previously_cached: previous.map(message),
         }),
-        EventKind::MessageDelete => {
-            EventData::MessageDeleteEvent(MessageDeleteEvent { scope, payload: Some(message_delete(value)), previously_cached: None })
-        }
+        EventKind::MessageDelete => EventData::MessageDeleteEvent(MessageDeleteEvent {
+            scope,
+            payload: Some(message_delete(value)),
+            previously_cached: previous.map(message),
+        }),
         EventKind::MessageDeleteBulk => {
             EventData::MessageDeleteBulkEvent(MessageDeleteBulkEvent { scope, payload: Some(message_delete_bulk(value)) })
         }

@@ -82,9 +82,12 @@ fn threads_are_made_changed_and_deleted() {
     let member = ThreadMemberData { thread_id: MESSAGE, user_id: USER, join_timestamp: TIME, flags: 1, ..Default::default() };
     let want = ThreadCreateEvent { scope: SCOPE, thread: Some(ThreadData { member: Some(member), ..thread() }), newly_created: true };
     assert_eq!(data!(ThreadCreateEvent, "THREAD_CREATE", json), want);
-    assert_eq!(data!(ThreadUpdateEvent, "THREAD_UPDATE", thread_json("")), ThreadUpdateEvent { scope: SCOPE, thread: Some(thread()) });
+    assert_eq!(
+        data!(ThreadUpdateEvent, "THREAD_UPDATE", thread_json("")),
+        ThreadUpdateEvent { scope: SCOPE, thread: Some(thread()), previously_cached: None }
+    );
     let json = format!(r#"{{"id":"{MESSAGE}","guild_id":"{GUILD}","parent_id":"{CHANNEL}","type":12}}"#);
-    let want = ThreadDeleteEvent { scope: SCOPE, id: MESSAGE, guild_id: GUILD, parent_id: CHANNEL, r#type: 12 };
+    let want = ThreadDeleteEvent { scope: SCOPE, id: MESSAGE, guild_id: GUILD, parent_id: CHANNEL, r#type: 12, previously_cached: None };
     assert_eq!(data!(ThreadDeleteEvent, "THREAD_DELETE", json), want);
 }
 
@@ -111,7 +114,7 @@ fn a_thread_list_tells_some_channels_from_all() {
 fn thread_members_change() {
     let json = format!(r#"{{"id":"{MESSAGE}","guild_id":"{GUILD}","user_id":"{USER}","join_timestamp":"{TIME_TEXT}","flags":1}}"#);
     let member = ThreadMemberData { thread_id: MESSAGE, user_id: USER, join_timestamp: TIME, flags: 1, ..Default::default() };
-    let want = ThreadMemberUpdateEvent { scope: SCOPE, guild_id: GUILD, member: Some(member) };
+    let want = ThreadMemberUpdateEvent { scope: SCOPE, guild_id: GUILD, member: Some(member), previously_cached: None };
     assert_eq!(data!(ThreadMemberUpdateEvent, "THREAD_MEMBER_UPDATE", json), want);
 
     // The thread's id stands behind the members that need it.
@@ -148,7 +151,7 @@ fn stickers_and_sounds() {
         user: nelly(),
         sort_value: 3,
     };
-    let want = GuildStickersUpdateEvent { scope: SCOPE, guild_id: GUILD, stickers: vec![sticker] };
+    let want = GuildStickersUpdateEvent { scope: SCOPE, guild_id: GUILD, stickers: vec![sticker], previously_cached: None };
     assert_eq!(data!(GuildStickersUpdateEvent, "GUILD_STICKERS_UPDATE", json), want);
 
     let json = format!(
@@ -443,6 +446,7 @@ fn the_bots_own_user_has_what_pylons_user_lacks() {
         banner: Some("b".into()),
         accent_color: Some(255),
         public_flags: 64,
+        previously_cached: None,
     };
     assert_eq!(data!(UserUpdateEvent, "USER_UPDATE", json), want);
 }

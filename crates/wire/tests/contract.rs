@@ -67,7 +67,9 @@ fn add(facts: &mut Facts, kind: &str, owner: &str, member: &str, rest: [String; 
 
 fn add_message(facts: &mut Facts, scope: &str, message: &DescriptorProto) {
     let owner = format!("{scope}.{}", message.name());
-    if message.field.is_empty() && message.nested_type.is_empty() && message.enum_type.is_empty() {
+    // A message that was empty and has only our fields is still the empty one to Pylon's clients.
+    let theirs = message.field.iter().any(|field| field.number() < OURS_FROM);
+    if !theirs && message.nested_type.is_empty() && message.enum_type.is_empty() {
         add(facts, "message", &owner, "", Default::default());
     }
     for field in &message.field {
@@ -117,12 +119,12 @@ fn everything_of_pylons_interface_is_there_unchanged() {
 }
 
 #[test]
-fn what_is_not_pylons_is_numbered_from_100_or_lives_in_a_package_of_ours() {
+fn what_is_not_pylons_is_numbered_from_100_or_lives_in_another_package() {
     let theirs = listed();
     let mut wrong = Vec::new();
     for (name, facts) in compiled() {
         let (kind, owner, member) = &name;
-        if theirs.contains_key(&name) || owner.starts_with("trunkline.") {
+        if theirs.contains_key(&name) || owner.starts_with("trunkline.") || owner.starts_with("gateway.") {
             continue;
         }
         let ours = kind == "field" && facts[0].parse::<i32>().unwrap() >= OURS_FROM;

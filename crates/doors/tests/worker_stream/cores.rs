@@ -38,7 +38,7 @@ async fn a_replaced_stream_tells_every_core_that_it_is_gone_before_the_newer_one
     let door = WorkerDoor::new(Groups::new(vec![group]).unwrap(), links, options());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = routes(&door, axum::Router::new()).await.unwrap();
+    let router = routes(&door, None, axum::Router::new()).await.unwrap();
     tokio::spawn(serve(listener, router, door.stats(), ServeOptions::default(), std::future::pending()));
 
     let mut older = connect(address).await;

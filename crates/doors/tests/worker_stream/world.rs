@@ -99,7 +99,7 @@ impl World {
         let stats = door.stats();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = routes(&door, extras).await.unwrap();
+        let router = routes(&door, None, extras).await.unwrap();
         let (shutdown, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(serve(listener, router, stats.clone(), ServeOptions::default(), async move {
             stopped.await.ok();

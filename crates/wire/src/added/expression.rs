@@ -6,7 +6,8 @@ use crate::model::user::{snowflake, user};
 use crate::read::{each, flag, id, id_or_none, list, number, object, text, text_or_none};
 use crate::trunkline::event::v1::{SoundboardSoundData, StickerData};
 
-pub(super) fn sticker(value: Value<'_>, guild_id: u64) -> StickerData {
+/// Discord docs, Sticker Resource: Sticker Object.
+pub fn sticker(value: Value<'_>, guild_id: u64) -> StickerData {
     let mut out = StickerData { guild_id, ..StickerData::default() };
     each(value, |key, value| match key {
         b"id" => out.id = id(value),
@@ -25,7 +26,8 @@ pub(super) fn sticker(value: Value<'_>, guild_id: u64) -> StickerData {
     out
 }
 
-pub(super) fn sound(value: Value<'_>, guild_id: u64) -> SoundboardSoundData {
+/// Discord docs, Soundboard Resource: Soundboard Sound Object.
+pub fn sound(value: Value<'_>, guild_id: u64) -> SoundboardSoundData {
     let mut out = SoundboardSoundData { guild_id, ..SoundboardSoundData::default() };
     each(value, |key, value| match key {
         b"sound_id" => out.sound_id = id(value),

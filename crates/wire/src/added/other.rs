@@ -5,7 +5,8 @@ use trunkline_etf::Value;
 use crate::model::message::reaction_emoji;
 use crate::model::user::{snowflake, user};
 use crate::pylon::discord::v1::event::EventScope;
-use crate::read::{each, flag, id, large, list, number, number_or_none, object, text_or_none};
+use crate::read::{each, flag, id, large, list, number, number_or_none, object, seconds, text_or_none};
+use crate::trunkline::cache::v1::VoiceChannelData;
 use crate::trunkline::event::v1::application_command_permissions_update_event::Permission;
 use crate::trunkline::event::v1::{ApplicationCommandPermissionsUpdateEvent, PollVoteData, UserUpdateEvent, VoiceChannelEffectSendEvent};
 
@@ -17,6 +18,18 @@ pub(super) fn poll_vote(value: Value<'_>) -> PollVoteData {
         b"message_id" => out.message_id = id(value),
         b"guild_id" => out.guild_id = snowflake(value),
         b"answer_id" => out.answer_id = number(value),
+        _ => {}
+    });
+    out
+}
+
+/// A voice channel's status and start time. Discord docs, Gateway Events: Voice Channel Status Update, Voice Channel Start Time Update.
+pub fn voice_channel(value: Value<'_>, guild_id: u64) -> VoiceChannelData {
+    let mut out = VoiceChannelData { guild_id, ..VoiceChannelData::default() };
+    each(value, |key, value| match key {
+        b"id" => out.channel_id = id(value),
+        b"status" => out.status = text_or_none(value),
+        b"voice_start_time" => out.voice_start_time = seconds(value),
         _ => {}
     });
     out

@@ -7,7 +7,8 @@ use crate::read::{each, flag, id, list, number, number_or_none, object, text, te
 use crate::trunkline::event::v1::recurrence_rule::NthWeekday;
 use crate::trunkline::event::v1::{RecurrenceRule, ScheduledEventData, StageInstanceData};
 
-pub(super) fn scheduled_event(value: Value<'_>) -> ScheduledEventData {
+/// Discord docs, Guild Scheduled Event Resource: Guild Scheduled Event Object.
+pub fn scheduled_event(value: Value<'_>) -> ScheduledEventData {
     let mut out = ScheduledEventData::default();
     each(value, |key, value| match key {
         b"id" => out.id = id(value),
@@ -56,7 +57,8 @@ fn nth_weekday(value: Value<'_>) -> NthWeekday {
     NthWeekday { n, day }
 }
 
-pub(super) fn stage_instance(value: Value<'_>) -> StageInstanceData {
+/// Discord docs, Stage Instance Resource: Stage Instance Object.
+pub fn stage_instance(value: Value<'_>) -> StageInstanceData {
     let mut out = StageInstanceData::default();
     each(value, |key, value| match key {
         b"id" => out.id = id(value),

@@ -8,7 +8,8 @@ use crate::pylon::discord::v1::event::EventScope;
 use crate::read::{each, flag, id, id_or_none, ids, list, number, object, text, time};
 use crate::trunkline::event::v1::{ThreadData, ThreadListSyncEvent, ThreadMemberData, ThreadMembersUpdateEvent, ThreadMetadata};
 
-pub(super) fn thread(value: Value<'_>, guild_id: u64) -> ThreadData {
+/// Discord docs, Channel Resource: Channel Object, of a thread. The guild is the given one unless the object names one.
+pub fn thread(value: Value<'_>, guild_id: u64) -> ThreadData {
     let mut out = ThreadData { guild_id, ..ThreadData::default() };
     each(value, |key, value| match key {
         b"id" => out.id = id(value),

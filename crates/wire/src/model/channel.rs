@@ -9,7 +9,7 @@ use crate::pylon::discord::v1::model::{ChannelData, SnowflakeValue};
 use crate::read::{each, flag, id, list, number, text, text_or_none};
 
 /// Discord docs, Channel Resource: Channel Object. Objects inside of a guild create lack their guild: it is given.
-pub(crate) fn channel(value: Value<'_>, guild_id: Option<u64>) -> ChannelData {
+pub fn channel(value: Value<'_>, guild_id: Option<u64>) -> ChannelData {
     let mut out = ChannelData { guild_id: guild_id.map(|value| SnowflakeValue { value }), ..ChannelData::default() };
     each(value, |key, value| match key {
         b"id" => out.id = id(value),

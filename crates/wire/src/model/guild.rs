@@ -7,7 +7,7 @@ use crate::pylon::discord::v1::model::{EmojiData, GuildData, RoleData};
 use crate::read::{each, flag, id, id_or_none, ids, list, number, text, text_or_none, texts, time};
 
 /// Discord docs, Guild Resource: Guild Object, with the extra fields of the Guild Create event.
-pub(crate) fn guild(value: Value<'_>) -> GuildData {
+pub fn guild(value: Value<'_>) -> GuildData {
     let mut out = GuildData::default();
     each(value, |key, value| match key {
         b"id" => out.id = id(value),
@@ -41,7 +41,7 @@ pub(crate) fn guild(value: Value<'_>) -> GuildData {
 }
 
 /// Discord docs, Topics, Permissions: Role Object.
-pub(crate) fn role(value: Value<'_>, guild_id: u64) -> RoleData {
+pub fn role(value: Value<'_>, guild_id: u64) -> RoleData {
     let mut out = RoleData { guild_id, ..RoleData::default() };
     each(value, |key, value| match key {
         b"id" => out.id = id(value),
@@ -59,7 +59,7 @@ pub(crate) fn role(value: Value<'_>, guild_id: u64) -> RoleData {
 }
 
 /// Discord docs, Emoji Resource: Emoji Object.
-pub(crate) fn emoji(value: Value<'_>, guild_id: u64) -> EmojiData {
+pub fn emoji(value: Value<'_>, guild_id: u64) -> EmojiData {
     let mut out = EmojiData { guild_id, ..EmojiData::default() };
     each(value, |key, value| match key {
         b"id" => out.id = id(value),
@@ -77,7 +77,7 @@ pub(crate) fn emoji(value: Value<'_>, guild_id: u64) -> EmojiData {
 }
 
 /// A guild's emojis: from the list itself, or from an object that holds it under `emojis`.
-pub(crate) fn emojis(value: Value<'_>, guild_id: u64) -> Vec<EmojiData> {
+pub fn emojis(value: Value<'_>, guild_id: u64) -> Vec<EmojiData> {
     let items = if value.kind() == Kind::Map { value.get("emojis") } else { Some(value) };
     items.map(|items| list(items, |item| emoji(item, guild_id))).unwrap_or_default()
 }

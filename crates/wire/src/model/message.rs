@@ -30,42 +30,56 @@ const COMPONENT_DEPTH_MAX: u32 = 16;
 
 /// Discord docs, Message Resource: Message Object, with the extra fields of the Message Create event. What a forwarded
 /// message quotes (`message_snapshots`) and what a reply refers to (`referenced_message`) has no place in it.
-pub(crate) fn message(value: Value<'_>) -> MessageData {
+pub fn message(value: Value<'_>) -> MessageData {
+    read_message(&[value])
+}
+
+/// A message after a Message Update: what the update says over what was known. The update's `tts` is always false
+/// (Discord docs, Gateway Events: Message Update) and says nothing.
+pub(crate) fn message_now(known: Value<'_>, update: Value<'_>) -> MessageData {
+    let tts = known.get("tts").is_some_and(flag);
+    MessageData { tts, ..read_message(&[known, update]) }
+}
+
+/// Later parts win, field by field.
+fn read_message<'a>(parts: &[Value<'a>]) -> MessageData {
     let mut out = MessageData::default();
-    let mut who = None;
+    let mut who: Option<Value<'a>> = None;
     let mut caused_by = None;
-    each(value, |key, value| match key {
-        b"id" => out.id = id(value),
-        b"channel_id" => out.channel_id = id(value),
-        b"guild_id" => out.guild_id = snowflake(value),
-        b"content" => out.content = text(value),
-        b"timestamp" => out.timestamp = time(value),
-        b"edited_timestamp" => out.edited_timestamp = time(value),
-        b"mention_roles" => out.mention_roles = snowflakes(value),
-        b"tts" => out.tts = flag(value),
-        b"mention_everyone" => out.mention_everyone = flag(value),
-        b"attachments" => out.attachments = list(value, attachment),
-        b"embeds" => out.embeds = list(value, embed),
-        b"mentions" => out.mentions = list(value, mention),
-        b"reactions" => out.reactions = list(value, reaction),
-        b"pinned" => out.pinned = flag(value),
-        b"type" => out.r#type = message_type(value).into(),
-        b"mention_channels" => out.mention_channels = list(value, mention_channel),
-        b"flags" => out.flags = number(value),
-        b"activity" => out.activity = object(value, activity),
-        b"application" => out.application = object(value, application),
-        b"message_reference" => out.message_reference = object(value, reference),
-        b"author" => out.author = object(value, user),
-        b"member" => who = Some(value),
-        b"webhook_id" => out.webhook_id = snowflake(value),
-        b"sticker_items" => out.stickers = list(value, sticker),
-        b"stickers" if out.stickers.is_empty() => out.stickers = list(value, sticker),
-        b"interaction" => out.interaction = object(value, interaction),
-        b"interaction_metadata" => caused_by = object(value, interaction),
-        b"thread" => out.thread = object(value, |value| channel(value, None)),
-        b"components" => out.components = components(value, COMPONENT_DEPTH_MAX),
-        _ => {}
-    });
+    for part in parts {
+        each(*part, |key, value| match key {
+            b"id" => out.id = id(value),
+            b"channel_id" => out.channel_id = id(value),
+            b"guild_id" => out.guild_id = snowflake(value),
+            b"content" => out.content = text(value),
+            b"timestamp" => out.timestamp = time(value),
+            b"edited_timestamp" => out.edited_timestamp = time(value),
+            b"mention_roles" => out.mention_roles = snowflakes(value),
+            b"tts" => out.tts = flag(value),
+            b"mention_everyone" => out.mention_everyone = flag(value),
+            b"attachments" => out.attachments = list(value, attachment),
+            b"embeds" => out.embeds = list(value, embed),
+            b"mentions" => out.mentions = list(value, mention),
+            b"reactions" => out.reactions = list(value, reaction),
+            b"pinned" => out.pinned = flag(value),
+            b"type" => out.r#type = message_type(value).into(),
+            b"mention_channels" => out.mention_channels = list(value, mention_channel),
+            b"flags" => out.flags = number(value),
+            b"activity" => out.activity = object(value, activity),
+            b"application" => out.application = object(value, application),
+            b"message_reference" => out.message_reference = object(value, reference),
+            b"author" => out.author = object(value, user),
+            b"member" => who = Some(value),
+            b"webhook_id" => out.webhook_id = snowflake(value),
+            b"sticker_items" => out.stickers = list(value, sticker),
+            b"stickers" if out.stickers.is_empty() => out.stickers = list(value, sticker),
+            b"interaction" => out.interaction = object(value, interaction),
+            b"interaction_metadata" => caused_by = object(value, interaction),
+            b"thread" => out.thread = object(value, |value| channel(value, None)),
+            b"components" => out.components = components(value, COMPONENT_DEPTH_MAX),
+            _ => {}
+        });
+    }
     // The member stands in the message without its user and guild.
     out.member = who.filter(|who| who.kind() == Kind::Map).map(|who| {
         let guild_id = out.guild_id.as_ref().map_or(0, |guild| guild.value);

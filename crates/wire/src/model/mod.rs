@@ -10,3 +10,10 @@ pub(crate) mod interaction;
 pub(crate) mod message;
 pub(crate) mod presence;
 pub(crate) mod user;
+
+pub use crate::added::{scheduled_event, sound, stage_instance, sticker, thread, voice_channel};
+pub use channel::channel;
+pub use guild::{emoji, emojis, guild, role};
+pub use message::message;
+pub use presence::presence;
+pub use user::{ban, member, user, voice_state};

@@ -13,7 +13,7 @@ use crate::read::{each, flag, id, id_or_none, large, list, millis, number, objec
 
 /// Discord docs, Gateway Events: Presence Update. Only the user's id is certain, and nothing about the user is
 /// validated by Discord; the whole user is given only where its name was sent.
-pub(crate) fn presence(value: Value<'_>, guild_id: u64) -> PresenceData {
+pub fn presence(value: Value<'_>, guild_id: u64) -> PresenceData {
     let mut out = PresenceData { guild_id, ..PresenceData::default() };
     each(value, |key, value| match key {
         b"guild_id" => out.guild_id = id_or_none(value).unwrap_or(guild_id),

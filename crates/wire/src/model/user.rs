@@ -2,11 +2,11 @@
 
 use trunkline_etf::{Kind, Value};
 
-use crate::pylon::discord::v1::model::{MemberData, UserData, VoiceStateData};
+use crate::pylon::discord::v1::model::{GuildBanData, MemberData, UserData, VoiceStateData};
 use crate::read::{each, flag, id, id_or_none, ids, object, text, text_or_none, time};
 
 /// Discord docs, User Resource: User Object.
-pub(crate) fn user(value: Value<'_>) -> UserData {
+pub fn user(value: Value<'_>) -> UserData {
     let mut out = UserData::default();
     each(value, |key, value| match key {
         b"id" => out.id = id(value),
@@ -25,7 +25,7 @@ pub(crate) fn discriminator(value: Value<'_>) -> u32 {
 }
 
 /// Discord docs, Guild Resource: Guild Member Object. The guild is the event's unless the object names one.
-pub(crate) fn member(value: Value<'_>, guild_id: u64) -> MemberData {
+pub fn member(value: Value<'_>, guild_id: u64) -> MemberData {
     let mut out = MemberData { guild_id, ..MemberData::default() };
     each(value, |key, value| match key {
         b"user" => out.user = object(value, user),
@@ -54,8 +54,19 @@ pub(crate) fn member_of(value: Value<'_>, guild_id: u64, user: &UserData) -> Mem
     out
 }
 
+/// A ban. Discord docs, Guild Resource: Ban Object; a Guild Ban Add event has the user and no reason.
+pub fn ban(value: Value<'_>) -> GuildBanData {
+    let mut out = GuildBanData::default();
+    each(value, |key, value| match key {
+        b"reason" => out.reason = text(value),
+        b"user" => out.user = object(value, user),
+        _ => {}
+    });
+    out
+}
+
 /// Discord docs, Voice Resource: Voice State Object. Pylon's message has no user id of its own: it is the member's.
-pub(crate) fn voice_state(value: Value<'_>, guild_id: u64) -> VoiceStateData {
+pub fn voice_state(value: Value<'_>, guild_id: u64) -> VoiceStateData {
     let mut out = VoiceStateData { guild_id, ..VoiceStateData::default() };
     let mut user_id = 0;
     let mut who = None;

@@ -72,6 +72,16 @@ pub fn discords_etf(event: &Event) -> Event {
     })
 }
 
+/// The event with what was before it as the cache has it.
+pub fn packed_previous(event: &Event) -> Event {
+    let pack = |object: &Object| {
+        let mut out = Vec::new();
+        transcode(object.value(), Encoding::Packed, &mut out).unwrap();
+        Object { encoding: Encoding::Packed, bytes: Bytes::from(out) }
+    };
+    Event { previous: event.previous.as_ref().map(pack), ..event.clone() }
+}
+
 fn write(value: Value<'_>, writer: &mut EtfWriter) {
     match value.kind() {
         Kind::Map => {
@@ -100,7 +110,7 @@ fn write(value: Value<'_>, writer: &mut EtfWriter) {
 pub fn typed_addition(event: &Event) -> EventData {
     assert_eq!(trunkline_wire::typed(event), None, "Pylon has it");
     let data = trunkline_wire::typed_addition(event).expect("a typed event");
-    for other in [etf(event), discords_etf(event)] {
+    for other in [etf(event), discords_etf(event), packed_previous(event), packed_previous(&discords_etf(event))] {
         assert_eq!(other.routing, event.routing);
         assert_eq!(trunkline_wire::typed_addition(&other).as_ref(), Some(&data));
     }
@@ -111,7 +121,7 @@ pub fn typed_addition(event: &Event) -> EventData {
 #[track_caller]
 pub fn typed(event: &Event) -> EventData {
     let data = trunkline_wire::typed(event).expect("a typed event");
-    for other in [etf(event), discords_etf(event)] {
+    for other in [etf(event), discords_etf(event), packed_previous(event), packed_previous(&discords_etf(event))] {
         assert_eq!(other.routing, event.routing);
         assert_eq!(trunkline_wire::typed(&other).as_ref(), Some(&data));
     }

@@ -1,0 +1,590 @@
+//! Answers from the live caches: each question runs on the core that holds the guild, or on all shards where it names none.
+
+use trunkline_cache::{Cache, Found, Kind, MemberQuery};
+use trunkline_discord::{Encoding, EventKind, Object, ShardId};
+use trunkline_etf::{JsonWriter, Kind as TermKind, Limits, TermWrite, Value};
+
+use super::PAGE;
+use super::query::{Answer, Answering, Page, Query, StateError, StateSource, Written};
+use crate::access::Scope;
+use crate::look::{BotEntry, Caches, LookError, Looker};
+
+/// Shards that are asked for a user that is nothing but stale in those before.
+const SHARDS_ASKED_MAX: usize = 8;
+
+/// The caches of this process as a source of answers.
+#[derive(Clone, Debug)]
+pub struct Live {
+    looker: Looker,
+}
+
+impl Live {
+    /// Asks these.
+    #[must_use]
+    pub fn new(looker: Looker) -> Live {
+        Live { looker }
+    }
+}
+
+impl From<LookError> for StateError {
+    fn from(error: LookError) -> StateError {
+        let text = error.to_string();
+        if error.passes() { StateError::Later(text) } else { StateError::Request(text) }
+    }
+}
+
+impl StateSource for Live {
+    fn answer<'a>(&'a self, bot: Option<u64>, scope: &'a Scope, query: Query) -> Answering<'a> {
+        Box::pin(self.find(bot, scope, query))
+    }
+}
+
+type Result<T> = std::result::Result<T, StateError>;
+
+impl Live {
+    async fn find(&self, bot: Option<u64>, scope: &Scope, query: Query) -> Result<Answer> {
+        let asked = Asked { live: self, bot, scope };
+        match query {
+            Query::User(user) => Ok(Answer::One(asked.users(vec![user]).await?.pop().flatten().map(|found| found.object))),
+            Query::UserNames(users) => asked.names(users).await,
+            Query::Channel(channel) => asked.anywhere(move |cache| of_kind(cache, Kind::Channel, channel)).await,
+            Query::Thread(thread) => asked.anywhere(move |cache| of_kind(cache, Kind::Thread, thread)).await,
+            Query::Message { channel, message } => {
+                let here = move |found: &Found| found.object.value().get("channel_id").and_then(Value::as_id) == Some(channel);
+                asked.anywhere(move |cache| cache.message(message).filter(here)).await
+            }
+            Query::ChannelThreads(channel, page) => asked.channel_threads(channel, page).await,
+            Query::Threads(page) => asked.threads(page).await,
+            Query::Guild(guild) => asked.one(guild, move |cache| cache.guild(guild)).await,
+            Query::GuildChannels(guild, page) => asked.list(guild, Kind::Channel, page).await,
+            Query::GuildThreads(guild, page) => asked.list(guild, Kind::Thread, page).await,
+            Query::GuildRoles(guild, page) => asked.list(guild, Kind::Role, page).await,
+            Query::GuildMembers(guild, page) => asked.list(guild, Kind::Member, page).await,
+            Query::GuildEmojis(guild, page) => asked.emojis(guild, page).await,
+            Query::SearchMembers { guild, text, page } => {
+                let found = asked.on(guild, move |cache| cache.query_members(guild, &text, page.after, page.limit)).await?;
+                Ok(listed(found, page))
+            }
+            Query::MembersWithRole { guild, role, page } => {
+                let query = MemberQuery { role: Some(role), after: page.after, limit: page.limit, ..MemberQuery::default() };
+                let ids = asked
+                    .on(guild, move |cache| cache.find_members(guild, &query).iter().map(id_of).collect::<Vec<_>>())
+                    .await?
+                    .unwrap_or_default();
+                let next = ids.last().copied().filter(|_| ids.len() >= page.limit);
+                Ok(Answer::Ids { ids, next })
+            }
+            Query::Member(guild, user) => {
+                let mut found = asked.members(guild, vec![user]).await?;
+                Ok(Answer::One(found.pop().flatten()))
+            }
+            Query::Presence(guild, user) => asked.one(guild, move |cache| cache.presence(guild, user)).await,
+            Query::Role(guild, role) => asked.one(guild, move |cache| cache.role(guild, role)).await,
+            Query::Emoji(guild, emoji) => asked.one(guild, move |cache| emoji_of(cache, guild, emoji)).await,
+            Query::Members(guild, ids) => Ok(Answer::Holes(asked.members(guild, ids).await?)),
+            Query::Roles(guild, ids) => asked.holes(guild, ids, move |cache, role| cache.role(guild, role)).await,
+            Query::GuildsCount => asked.guilds_count().await,
+            Query::InGuilds { user, guilds } => asked.in_guilds(user, guilds, Vec::new()).await,
+            Query::InGuildsWithRoles { user, guilds, roles } => asked.in_guilds(user, guilds, roles).await,
+            Query::Put { guild, kind, objects } => asked.put(guild, kind, objects).await,
+            Query::Delete { guild, kind, ids } => asked.delete(guild, kind, ids).await,
+            Query::Wipe { guild, kind } => {
+                let ids = asked.on(guild, move |cache| ids_of(cache, kind, guild)).await?.unwrap_or_default();
+                // They are the guild's own.
+                asked.apply_all(guild, delete_parts(guild, kind, &ids)).await
+            }
+        }
+    }
+}
+
+/// One question with who asks it.
+struct Asked<'a> {
+    live: &'a Live,
+    bot: Option<u64>,
+    scope: &'a Scope,
+}
+
+impl Asked<'_> {
+    /// The bot whose guild it is; none where nobody has it.
+    async fn bot_of(&self, guild: u64) -> Result<Option<u64>> {
+        let bot = match self.bot {
+            Some(bot) => Some(bot),
+            None => match self.live.looker.bot_of(guild).await {
+                Ok(bot) => Some(bot),
+                Err(LookError::NoBotOfGuild { .. }) => None,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        match bot {
+            Some(bot) if !self.scope.allows_guild(bot, guild) => Err(StateError::Forbidden(format!("guild {guild} of bot {bot}"))),
+            bot => Ok(bot),
+        }
+    }
+
+    /// Asks the cache that holds a guild; none where nobody does.
+    async fn on<R: Send + 'static>(&self, guild: u64, ask: impl FnOnce(&mut Cache) -> R + Send + 'static) -> Result<Option<R>> {
+        let Some(bot) = self.bot_of(guild).await? else { return Ok(None) };
+        match self.live.looker.on_guild(bot, guild, ask).await {
+            Ok(answer) => Ok(Some(answer)),
+            // Its shard is another process's: not known here.
+            Err(LookError::NotHere { .. } | LookError::NoSuchShard { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn one(&self, guild: u64, ask: impl FnOnce(&mut Cache) -> Option<Found> + Send + 'static) -> Result<Answer> {
+        Ok(Answer::One(self.on(guild, ask).await?.flatten().map(|found| found.object)))
+    }
+
+    async fn list(&self, guild: u64, kind: Kind, page: Page) -> Result<Answer> {
+        let found = self.on(guild, move |cache| cache.list(kind, guild, page.after, page.limit)).await?;
+        Ok(listed(found, page))
+    }
+
+    /// Emojis lie as one list.
+    async fn emojis(&self, guild: u64, page: Page) -> Result<Answer> {
+        let found = self.on(guild, move |cache| cache.emojis(guild)).await?.flatten();
+        let mut emojis: Vec<Object> = found.iter().flat_map(|list| list.object.value().items()).map(Object::copy_of).collect();
+        emojis.sort_by_key(|emoji| emoji.value().get("id").and_then(Value::as_id));
+        Ok(part_of(emojis, page))
+    }
+
+    async fn holes(&self, guild: u64, ids: Vec<u64>, one: impl Fn(&mut Cache, u64) -> Option<Found> + Send + 'static) -> Result<Answer> {
+        let many = ids.len();
+        let ask = move |cache: &mut Cache| ids.into_iter().map(|id| one(cache, id).map(|found| found.object)).collect();
+        let found: Option<Vec<_>> = self.on(guild, ask).await?;
+        Ok(Answer::Holes(found.unwrap_or_else(|| vec![None; many])))
+    }
+
+    /// Members in the order asked for; where the bot is set to do so, Discord is asked for those that are missing.
+    async fn members(&self, guild: u64, users: Vec<u64>) -> Result<Vec<Option<Object>>> {
+        let Some(bot) = self.bot_of(guild).await? else { return Ok(vec![None; users.len()]) };
+        match self.live.looker.members(bot, guild, &users).await {
+            Ok(found) => Ok(found.into_iter().map(|found| found.map(|found| found.object)).collect()),
+            Err(LookError::NotHere { .. } | LookError::NoSuchShard { .. }) => Ok(vec![None; users.len()]),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn bots(&self) -> Result<Vec<u64>> {
+        let bots = match self.bot {
+            Some(bot) => vec![self.live.looker.directory().bot(bot)?.id],
+            None => self.live.looker.directory().bots().keys().copied().collect(),
+        };
+        Ok(bots.into_iter().filter(|bot| self.scope.allows_bot(*bot)).collect())
+    }
+
+    /// Asks every shard.
+    async fn all<R: Send + 'static>(&self, ask: impl Fn(&mut Cache) -> R + Clone + Send + 'static) -> Result<Vec<(u64, R)>> {
+        let mut answers = Vec::new();
+        for bot in self.bots()? {
+            answers.extend(self.live.looker.on_all(bot, ask.clone()).await?.into_iter().map(|answer| (bot, answer)));
+        }
+        Ok(answers)
+    }
+
+    /// What any shard holds, rather one that is sure of it.
+    async fn anywhere(&self, ask: impl Fn(&mut Cache) -> Option<Found> + Clone + Send + 'static) -> Result<Answer> {
+        let found = self.all(ask).await?.into_iter().filter_map(|(bot, found)| Some((bot, found?)));
+        let allowed = found.filter(|(bot, found)| match found.guild_id {
+            // Direct messages are the bot's own.
+            0 => self.scope.whole_bot(*bot),
+            guild => self.scope.allows_guild(*bot, guild),
+        });
+        Ok(Answer::One(allowed.min_by_key(|(_, found)| found.stale).map(|(_, found)| found.object)))
+    }
+
+    /// Users in the order asked for, as far as the caller may see them, rather from a core that is sure of it.
+    async fn users(&self, users: Vec<u64>) -> Result<Vec<Option<Found>>> {
+        let mut merged: Vec<Option<Found>> = vec![None; users.len()];
+        for bot in self.bots()? {
+            let entry = self.live.looker.directory().bot(bot)?;
+            let (users, scope) = (users.clone(), self.scope.clone());
+            let look = move |caches: &mut dyn Caches, shards: &[ShardId]| -> Vec<Option<Found>> {
+                users.iter().map(|user| user_of(caches, shards, &entry, &scope, *user)).collect()
+            };
+            for answer in self.live.looker.on_cores(bot, look).await? {
+                for (place, found) in merged.iter_mut().zip(answer) {
+                    if place.as_ref().is_none_or(|known| known.stale) && found.is_some() {
+                        *place = found;
+                    }
+                }
+            }
+        }
+        Ok(merged)
+    }
+
+    async fn names(&self, users: Vec<u64>) -> Result<Answer> {
+        let found = self.users(users.clone()).await?;
+        Ok(Answer::Names(users.into_iter().zip(found).filter_map(|(user, found)| Some((user, name_of(&found?)?))).collect()))
+    }
+
+    async fn channel_threads(&self, channel: u64, page: Page) -> Result<Answer> {
+        let ask = move |cache: &mut Cache| {
+            let guild = cache.guild_of_channel(channel)?;
+            Some((guild, below(cache, guild, channel, page)))
+        };
+        let found =
+            self.all(ask).await?.into_iter().find_map(|(bot, found)| found.filter(|(guild, _)| self.scope.allows_guild(bot, *guild)));
+        Ok(listed(found.map(|(_, threads)| threads), page))
+    }
+
+    async fn threads(&self, page: Page) -> Result<Answer> {
+        let mut threads: Vec<Found> = Vec::new();
+        for bot in self.bots()? {
+            let scope = self.scope.clone();
+            let ask = move |cache: &mut Cache| {
+                // What the caller may not see must take no place in what is cut.
+                let guilds: Vec<u64> = cache.guild_ids().filter(|guild| scope.allows_guild(bot, *guild)).collect();
+                let mut threads: Vec<Found> = Vec::new();
+                for guild in guilds {
+                    threads.extend(cache.list(Kind::Thread, guild, page.after, page.limit));
+                    // No more than twice what is asked for lies here at a time.
+                    if threads.len() >= page.limit * 2 {
+                        first_of(&mut threads, page.limit);
+                    }
+                }
+                first_of(&mut threads, page.limit);
+                threads
+            };
+            threads.extend(self.live.looker.on_all(bot, ask).await?.into_iter().flatten());
+            first_of(&mut threads, page.limit);
+        }
+        // Where anything was cut there are as many as asked for, which says that there may be more.
+        Ok(listed(Some(threads), page))
+    }
+
+    async fn guilds_count(&self) -> Result<Answer> {
+        let mut guilds = std::collections::HashSet::new();
+        for (bot, ids) in self.all(|cache| cache.guild_ids().collect::<Vec<_>>()).await? {
+            guilds.extend(ids.into_iter().filter(|guild| self.scope.allows_guild(bot, *guild)));
+        }
+        Ok(Answer::Count(guilds.len() as u64))
+    }
+
+    async fn in_guilds(&self, user: u64, guilds: Vec<u64>, roles: Vec<u64>) -> Result<Answer> {
+        for guild in guilds {
+            let roles = roles.clone();
+            let here =
+                move |cache: &mut Cache| cache.member(guild, user).is_some_and(|member| roles.is_empty() || has_one_of(&member, &roles));
+            if self.on(guild, here).await? == Some(true) {
+                return Ok(Answer::Yes(true));
+            }
+        }
+        Ok(Answer::Yes(false))
+    }
+
+    /// Told to the cache as the events that Discord would send.
+    async fn put(&self, guild: u64, kind: Written, objects: Vec<(u64, Object)>) -> Result<Answer> {
+        if kind == Written::Members {
+            return self.put_members(guild, objects).await;
+        }
+        self.no_others(guild, kind, objects.iter().map(|(id, _)| *id).collect()).await?;
+        let events = objects.chunks(PAGE).map(|objects| put_events(guild, kind, objects)).collect::<Result<Vec<_>>>()?;
+        self.apply_all(guild, events).await
+    }
+
+    /// Users are shared by all guilds: what is known of one stays, unless the caller may change the whole bot.
+    async fn put_members(&self, guild: u64, objects: Vec<(u64, Object)>) -> Result<Answer> {
+        // What cannot be written is refused before anything is.
+        members_event(guild, &objects, |_, _| None)?;
+        let whole = self.bot_of(guild).await?.is_some_and(|bot| self.scope.whole_bot(bot));
+        let mut parts: Vec<Vec<(u64, Object)>> = objects.chunks(PAGE).map(<[_]>::to_vec).collect();
+        if parts.is_empty() {
+            parts.push(Vec::new());
+        }
+        for members in parts {
+            // In one look, so that no newer user is put back.
+            let done = self.on(guild, move |cache| -> Result<bool> {
+                if cache.guild(guild).is_none() {
+                    return Ok(false);
+                }
+                let known = |id, given| if whole && given { None } else { cache.user(id) };
+                let event = members_event(guild, &members, known)?;
+                cache.apply(EventKind::GuildMembersChunk, event.value(), &event.bytes);
+                Ok(true)
+            });
+            in_it(guild, done.await?.transpose()?)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    async fn delete(&self, guild: u64, kind: Written, ids: Vec<u64>) -> Result<Answer> {
+        let parts = delete_parts(guild, kind, &ids);
+        self.no_others(guild, kind, ids).await?;
+        self.apply_all(guild, parts).await
+    }
+
+    /// Refuses channels that another guild has, or none. Roles and members are named by their guild.
+    async fn no_others(&self, guild: u64, kind: Written, ids: Vec<u64>) -> Result<()> {
+        if kind != Written::Channels {
+            return Ok(());
+        }
+        for ids in ids.chunks(PAGE).map(<[_]>::to_vec) {
+            let other = move |cache: &mut Cache| ids.into_iter().find(|channel| is_elsewhere(cache, guild, *channel));
+            if let Some(channel) = self.on(guild, other).await?.flatten() {
+                return Err(StateError::Request(format!("channel {channel} is not one of guild {guild}; nothing was changed")));
+            }
+        }
+        Ok(())
+    }
+
+    /// One part after the other, so that a core is not held up; none at all still tells whether the guild is there.
+    async fn apply_all(&self, guild: u64, mut parts: Vec<Vec<(EventKind, Object)>>) -> Result<Answer> {
+        if parts.is_empty() {
+            parts.push(Vec::new());
+        }
+        for events in parts {
+            self.apply(guild, events).await?;
+        }
+        Ok(Answer::Done)
+    }
+
+    async fn apply(&self, guild: u64, events: Vec<(EventKind, Object)>) -> Result<()> {
+        let done = self.on(guild, move |cache| {
+            let known = cache.guild(guild).is_some();
+            for (kind, event) in events.iter().filter(|_| known) {
+                cache.apply(*kind, event.value(), &event.bytes);
+            }
+            known
+        });
+        in_it(guild, done.await?)
+    }
+}
+
+/// Whether a channel is known to be another guild's, or one of direct messages.
+fn is_elsewhere(cache: &Cache, guild: u64, channel: u64) -> bool {
+    let home = cache.guild_of_channel(channel).or_else(|| Some(cache.messages(channel, u64::MAX, 1).first()?.guild_id));
+    home.or_else(|| cache.one(Kind::DirectChannel, 0, channel).map(|_| 0)).is_some_and(|home| home != guild)
+}
+
+/// Whether a change met a guild that is known.
+fn in_it(guild: u64, known: Option<bool>) -> Result<()> {
+    if known == Some(true) { Ok(()) } else { Err(StateError::Unknown(format!("no bot of this process is in guild {guild}"))) }
+}
+
+/// A user as a core knows it, where the caller may see a guild in which it is a member; the bot's own user always.
+fn user_of(caches: &mut dyn Caches, shards: &[ShardId], bot: &BotEntry, scope: &Scope, user: u64) -> Option<Found> {
+    // All of a bot's shards on a core share their users.
+    let any = caches.cache(*shards.first()?)?;
+    if user == bot.id {
+        return any.user(user);
+    }
+    let mut seen: Option<Found> = None;
+    let mut asked: Vec<ShardId> = Vec::new();
+    for guild in any.mutual_guilds(user).into_iter().filter(|guild| scope.allows_guild(bot.id, *guild)) {
+        let shard = bot.shard_of(guild);
+        if asked.contains(&shard) {
+            continue;
+        }
+        // The shard of a guild that has told of the user knows whether that is old.
+        if let Some(found) = caches.cache(shard).and_then(|cache| cache.user(user)) {
+            let fresh = !found.stale;
+            seen = Some(found);
+            if fresh {
+                break;
+            }
+        }
+        asked.push(shard);
+        if asked.len() == SHARDS_ASKED_MAX {
+            break;
+        }
+    }
+    seen
+}
+
+fn of_kind(cache: &Cache, kind: Kind, id: u64) -> Option<Found> {
+    cache.one(kind, cache.guild_of_channel(id)?, id)
+}
+
+fn emoji_of(cache: &Cache, guild: u64, emoji: u64) -> Option<Found> {
+    let list = cache.emojis(guild)?;
+    let object = list.object.value().items().find(|one| one.get("id").and_then(Value::as_id) == Some(emoji)).map(Object::copy_of)?;
+    Some(Found { object, ..list })
+}
+
+/// A channel's threads, in id order.
+fn below(cache: &Cache, guild: u64, channel: u64, page: Page) -> Vec<Found> {
+    let mut threads = Vec::new();
+    let mut after = page.after;
+    loop {
+        let part = cache.list(Kind::Thread, guild, after, PAGE);
+        let Some(last) = part.last().map(id_of).filter(|last| *last > after) else { return threads };
+        let more = part.len() >= PAGE;
+        threads.extend(part.into_iter().filter(|thread| thread.object.value().get("parent_id").and_then(Value::as_id) == Some(channel)));
+        if !more || threads.len() >= page.limit {
+            threads.truncate(page.limit);
+            return threads;
+        }
+        after = last;
+    }
+}
+
+fn ids_of(cache: &mut Cache, kind: Written, guild: u64) -> Vec<u64> {
+    let kind = match kind {
+        Written::Roles => Kind::Role,
+        Written::Members => Kind::Member,
+        Written::Channels => Kind::Channel,
+    };
+    cache.list(kind, guild, 0, usize::MAX).iter().map(id_of).collect()
+}
+
+/// An object's own id, or its user's.
+fn id_of(found: &Found) -> u64 {
+    let value = found.object.value();
+    let own = value.get("id").or_else(|| value.get("user")?.get("id"));
+    own.and_then(Value::as_id).unwrap_or(0)
+}
+
+fn name_of(found: &Found) -> Option<String> {
+    found.object.value().get("username")?.as_str().map(std::borrow::Cow::into_owned)
+}
+
+fn has_one_of(member: &Found, roles: &[u64]) -> bool {
+    let value = member.object.value();
+    value.get("roles").is_some_and(|held| held.items().any(|role| role.as_id().is_some_and(|role| roles.contains(&role))))
+}
+
+/// The first of many in id order, each once: several bots may hold it.
+fn first_of(found: &mut Vec<Found>, limit: usize) {
+    found.sort_by_cached_key(|one| (id_of(one), one.stale));
+    found.dedup_by_key(|one| id_of(one));
+    found.truncate(limit);
+}
+
+fn listed(found: Option<Vec<Found>>, page: Page) -> Answer {
+    let found = found.unwrap_or_default();
+    let next = found.last().map(id_of).filter(|_| found.len() >= page.limit);
+    Answer::List { objects: found.into_iter().map(|found| found.object).collect(), next }
+}
+
+/// A page of a list that is there as a whole, sorted by id.
+fn part_of(objects: Vec<Object>, page: Page) -> Answer {
+    let id = |object: &Object| object.value().get("id").and_then(Value::as_id).unwrap_or(0);
+    let mut objects: Vec<Object> = objects.into_iter().filter(|object| id(object) > page.after || page.after == 0).collect();
+    objects.truncate(page.limit);
+    let next = objects.last().map(id).filter(|_| objects.len() >= page.limit);
+    Answer::List { objects, next }
+}
+
+fn event(write: impl FnOnce(&mut JsonWriter) -> Result<()>) -> Result<Object> {
+    let mut writer = JsonWriter::new();
+    write(&mut writer)?;
+    Ok(Object { encoding: Encoding::Json, bytes: writer.into_vec().into() })
+}
+
+fn copied(writer: &mut JsonWriter, value: Value<'_>) -> Result<()> {
+    writer.value(value).map_err(|error| StateError::Request(format!("the object cannot be kept: {error}")))
+}
+
+/// An object with its id, and its guild's where it has a place for it.
+fn with_ids(writer: &mut JsonWriter, id: u64, guild: Option<u64>, object: &Object) -> Result<()> {
+    writer.begin_map(0);
+    writer.key("id");
+    writer.str(&id.to_string());
+    if let Some(guild) = guild {
+        writer.key("guild_id");
+        writer.str(&guild.to_string());
+    }
+    for (key, value) in object.value().entries().filter(|(key, _)| !(key.is_key("id") || guild.is_some() && key.is_key("guild_id"))) {
+        writer.key(&key.as_str().unwrap_or_default());
+        copied(writer, value)?;
+    }
+    writer.end_map();
+    Ok(())
+}
+
+fn put_events(guild: u64, kind: Written, objects: &[(u64, Object)]) -> Result<Vec<(EventKind, Object)>> {
+    let told = |writer: &mut JsonWriter| {
+        writer.begin_map(2);
+        writer.key("guild_id");
+        writer.str(&guild.to_string());
+    };
+    let role = |(id, object): &(u64, Object)| {
+        event(|writer| {
+            told(writer);
+            writer.key("role");
+            with_ids(writer, *id, None, object)?;
+            writer.end_map();
+            Ok(())
+        })
+        .map(|event| (EventKind::GuildRoleCreate, event))
+    };
+    match kind {
+        Written::Roles => objects.iter().map(role).collect(),
+        Written::Channels => objects
+            .iter()
+            .map(|(id, object)| event(|writer| with_ids(writer, *id, Some(guild), object)).map(|event| (EventKind::ChannelCreate, event)))
+            .collect(),
+        Written::Members => members_event(guild, objects, |_, _| None).map(|chunk| vec![(EventKind::GuildMembersChunk, chunk)]),
+    }
+}
+
+/// `known`: the user to write for an id, by whether the object brings a whole one of its own.
+fn members_event(guild: u64, objects: &[(u64, Object)], known: impl Fn(u64, bool) -> Option<Found>) -> Result<Object> {
+    event(|writer| {
+        writer.begin_map(4);
+        writer.key("guild_id");
+        writer.str(&guild.to_string());
+        writer.key("members");
+        writer.begin_list(objects.len());
+        objects.iter().try_for_each(|(id, object)| member(writer, *id, object, &known))?;
+        writer.end_list();
+        writer.key("chunk_index");
+        writer.uint(0);
+        writer.key("chunk_count");
+        writer.uint(1);
+        writer.end_map();
+        Ok(())
+    })
+}
+
+/// A member whose user has its id, whatever the object says.
+fn member(writer: &mut JsonWriter, id: u64, object: &Object, known: impl Fn(u64, bool) -> Option<Found>) -> Result<()> {
+    let given = object.value().get("user").filter(|user| user.kind() == TermKind::Map);
+    let whole = given.and_then(|user| user.get("username")).is_some_and(|name| name.as_str().is_some());
+    writer.begin_map(0);
+    writer.key("user");
+    match known(id, whole) {
+        Some(known) => copied(writer, known.object.value())?,
+        None => {
+            let nothing = Object { encoding: Encoding::Json, bytes: bytes::Bytes::from_static(b"{}") };
+            with_ids(writer, id, None, &given.map_or(nothing, Object::copy_of))?;
+        }
+    }
+    for (key, value) in object.value().entries().filter(|(key, _)| !key.is_key("user")) {
+        writer.key(&key.as_str().unwrap_or_default());
+        copied(writer, value)?;
+    }
+    writer.end_map();
+    Ok(())
+}
+
+fn delete_parts(guild: u64, kind: Written, ids: &[u64]) -> Vec<Vec<(EventKind, Object)>> {
+    ids.chunks(PAGE).map(|ids| ids.iter().map(|id| delete_event(guild, kind, *id)).collect()).collect()
+}
+
+fn delete_event(guild: u64, kind: Written, id: u64) -> (EventKind, Object) {
+    let (event, key) = match kind {
+        Written::Roles => (EventKind::GuildRoleDelete, "role_id"),
+        Written::Channels => (EventKind::ChannelDelete, "id"),
+        Written::Members => (EventKind::GuildMemberRemove, "user"),
+    };
+    let mut writer = JsonWriter::new();
+    writer.begin_map(2);
+    writer.key("guild_id");
+    writer.str(&guild.to_string());
+    writer.key(key);
+    if key == "user" {
+        writer.begin_map(1);
+        writer.key("id");
+        writer.str(&id.to_string());
+        writer.end_map();
+    } else {
+        writer.str(&id.to_string());
+    }
+    writer.end_map();
+    let object = Object { encoding: Encoding::Json, bytes: writer.into_vec().into() };
+    debug_assert!(Value::parse(Encoding::Json, &object.bytes, &Limits::GATEWAY).is_ok());
+    (event, object)
+}
