@@ -16,6 +16,17 @@ pub enum Transport {
     ZstdStream,
 }
 
+impl Transport {
+    /// Its name in a gateway address, or `plain`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Transport::Plain => "plain",
+            Transport::ZlibStream => "zlib-stream",
+            Transport::ZstdStream => "zstd-stream",
+        }
+    }
+}
+
 pub(crate) enum Squeeze {
     Plain,
     Zlib(Box<Compress>),

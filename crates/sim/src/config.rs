@@ -96,7 +96,7 @@ pub struct Config {
     pub heartbeat_interval_ms: u64,
     /// How long a session without a connection can be resumed. Default 3 minutes.
     pub session_ttl: Duration,
-    /// Events kept per session for replay. Default 50000 (about 3 MB; payloads are rendered when sent).
+    /// Events kept per session for replay. Default 50000 (about 4 MB; payloads are rendered when sent).
     pub replay_events_max: usize,
     /// Guilds on one shard from which on an identify is closed with 4011. Default 2501 (2500 are allowed).
     pub sharding_required_at: u32,

@@ -17,7 +17,7 @@ use tokio_websockets::{Message, WebSocketStream};
 
 use crate::compress::{Squeeze, Transport};
 use crate::faults::FaultKind;
-use crate::hub::{Hub, Identify, ORDERS_MAX, OpData, Order, Verdict};
+use crate::hub::{Hub, Identify, ORDERS_MAX, OpData, Order, Parting, Verdict};
 use crate::line::Io;
 use crate::out::{Encoding, Out};
 use crate::requests;
@@ -46,8 +46,8 @@ struct Reader {
     /// The latest presence updates.
     presences: VecDeque<Instant>,
     compress_payloads: Arc<AtomicBool>,
-    /// A granted session whose READY is held back until then.
-    slow_ready: Option<(Instant, u64)>,
+    /// A granted session whose READY is held back until then, or until lasting faults are ended.
+    slow_ready: Option<(Instant, u64, CancellationToken)>,
 }
 
 /// Why reading ends: a close code for the client, or nothing more to say.
@@ -98,12 +98,12 @@ pub(crate) async fn serve(hub: Arc<Hub>, socket: WebSocketStream<Io>, query: Res
             compress_payloads,
             slow_ready: None,
         };
-        let ended = reader.run(&mut stream, valid, &end, &frozen).await;
-        hub.disconnect(connection, ended);
+        let how = reader.run(&mut stream, valid, &end, &frozen).await;
+        hub.disconnect(connection, how);
         end.cancel();
         let _ = writing.await;
     } else {
-        hub.disconnect(connection, false);
+        hub.disconnect(connection, Parting::Lost);
     }
 }
 
@@ -113,16 +113,24 @@ impl Reader {
         let _ = self.orders.send(order).await;
     }
 
-    /// Answers whether the client ended its session (closed with 1000 or 1001).
-    async fn run(&mut self, stream: &mut SplitStream<WebSocketStream<Io>>, valid: bool, end: &CancellationToken, frozen: &Notify) -> bool {
+    /// Answers how the connection ended.
+    async fn run(
+        &mut self,
+        stream: &mut SplitStream<WebSocketStream<Io>>,
+        valid: bool,
+        end: &CancellationToken,
+        frozen: &Notify,
+    ) -> Parting {
         if !valid {
             self.order(Order::Close(4012, "Invalid API version.")).await;
-            return self.wait_for_close(stream, end).await;
+            return self.wait_for_close(4012, stream, end).await;
         }
         if let Some(late) = self.hub.window(FaultKind::LateHello, None) {
+            let calm = self.hub.calm_token();
             tokio::select! {
                 () = tokio::time::sleep(late) => {}
-                () = end.cancelled() => return false,
+                () = calm.cancelled() => {}
+                () = end.cancelled() => return Parting::Lost,
             }
         }
         let interval = Duration::from_millis(self.hub.config.heartbeat_interval_ms);
@@ -131,17 +139,16 @@ impl Reader {
         let patience = interval + interval / 2;
         let mut beat_until = Instant::now() + patience;
         loop {
-            let ready_at = self.slow_ready.map_or(beat_until, |(at, _)| at);
             let message = tokio::select! {
                 biased;
-                () = end.cancelled() => return false,
+                () = end.cancelled() => return Parting::Lost,
                 () = frozen.notified() => {
                     end.cancelled().await;
-                    return false;
+                    return Parting::Lost;
                 }
                 message = stream.next() => message,
-                () = tokio::time::sleep_until(ready_at), if self.slow_ready.is_some() => {
-                    if let Some((_, ordinal)) = self.slow_ready.take() {
+                () = held_back(&self.slow_ready), if self.slow_ready.is_some() => {
+                    if let Some((_, ordinal, _)) = self.slow_ready.take() {
                         self.order(Order::Attach(ordinal)).await;
                     }
                     continue;
@@ -151,15 +158,15 @@ impl Reader {
                     self.blame("no_heartbeat", text);
                     self.end_session("no heartbeat from the client (4009)");
                     self.order(Order::Close(4009, "Session timed out.")).await;
-                    return self.wait_for_close(stream, end).await;
+                    return self.wait_for_close(4009, stream, end).await;
                 }
             };
             let message = match message {
                 Some(Ok(message)) => message,
-                Some(Err(_)) | None => return false,
+                Some(Err(_)) | None => return Parting::Lost,
             };
             if message.is_close() {
-                return ends_session(&message);
+                return Parting::Client(close_code(&message));
             }
             if message.is_ping() || message.is_pong() {
                 continue;
@@ -168,14 +175,14 @@ impl Reader {
                 Ok(()) => {}
                 Err(Some((code, reason))) => {
                     self.order(Order::Close(code, reason)).await;
-                    return self.wait_for_close(stream, end).await;
+                    return self.wait_for_close(code, stream, end).await;
                 }
-                Err(None) => return false,
+                Err(None) => return Parting::Lost,
             }
         }
     }
 
-    async fn wait_for_close(&self, stream: &mut SplitStream<WebSocketStream<Io>>, end: &CancellationToken) -> bool {
+    async fn wait_for_close(&self, code: u16, stream: &mut SplitStream<WebSocketStream<Io>>, end: &CancellationToken) -> Parting {
         let wait = async {
             while let Some(Ok(message)) = stream.next().await {
                 if message.is_close() {
@@ -187,7 +194,7 @@ impl Reader {
             () = end.cancelled() => {}
             () = wait => {}
         }
-        false
+        Parting::Server(code)
     }
 
     fn blame(&self, kind: &'static str, text: String) {
@@ -371,7 +378,7 @@ impl Reader {
                     Some((session.bot, session.shard.0))
                 };
                 match self.hub.window(FaultKind::SlowReady, self.who).filter(|_| fresh) {
-                    Some(wait) => self.slow_ready = Some((Instant::now() + wait, ordinal)),
+                    Some(wait) => self.slow_ready = Some((Instant::now() + wait, ordinal, self.hub.calm_token())),
                     None => self.order(Order::Attach(ordinal)).await,
                 }
                 Ok(())
@@ -385,8 +392,18 @@ impl Reader {
     }
 }
 
-fn ends_session(close: &Message) -> bool {
+/// Waits for the time of a READY that is held back.
+async fn held_back(ready: &Option<(Instant, u64, CancellationToken)>) {
+    if let Some((at, _, calm)) = ready {
+        tokio::select! {
+            () = tokio::time::sleep_until(*at) => {}
+            () = calm.cancelled() => {}
+        }
+    }
+}
+
+fn close_code(close: &Message) -> Option<u16> {
     // A close frame without a code is 1005 for the one who gets it: no code, the session stays.
     let bytes: &[u8] = close.as_payload();
-    bytes.len() >= 2 && close.as_close().is_some_and(|(code, _)| matches!(u16::from(code), 1000 | 1001))
+    close.as_close().filter(|_| bytes.len() >= 2).map(|(code, _)| u16::from(code))
 }

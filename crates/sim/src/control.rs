@@ -1,25 +1,37 @@
 //! Plain HTTP below `/sim`, which is no part of Discord: other programs drive the simulator with it.
 //!
-//! `POST /sim/fault {"kind": "drop", "shard": 3, "bot": 0, "for_ms": 5000, "count": 3}`, `POST /sim/pause`, `/sim/resume`,
+//! `POST /sim/fault {"kind": "drop", "shard": 3, "bot": 0, "for_ms": 5000, "count": 3}`, `POST /sim/calm`, `/sim/pause`, `/sim/resume`,
 //! `POST /sim/emit {"count": 100, "kind": "MESSAGE_CREATE", "guild_id": "…"}` or `{"event": {"t": "…", "d": {…}}, "bot": 0, "shard": 0}`,
 //! `GET /sim/report`, `GET /sim/state`.
+//!
+//! Strict about what it reads: a key that it does not know, or a value of another type, is an error that says what can be written;
+//! a fault aimed wrongly must not hit everything.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::event::{Event, Special};
-use crate::faults::{Fault, FaultKind};
+use crate::faults::{self, Fault, FaultKind};
 use crate::hub::Hub;
 use crate::kinds::Kind;
+use crate::nearest::nearest;
 use crate::rest::Answer;
-use crate::world::NO_GUILD;
+use crate::world::{NO_GUILD, Seen};
 
 /// Events that one request may emit.
 const EMIT_MAX: u64 = 1_000_000;
+/// Events that one `duplicate` or `skip` concerns.
+const COUNT_MAX: u64 = 10_000;
+/// How long a fault may last.
+const LASTS_MAX_MS: u64 = 24 * 3_600_000;
+const FAULT_KEYS: &[&str] = &["kind", "code", "shard", "bot", "for_ms", "count"];
+const EMIT_KEYS: &[&str] = &["count", "kind", "guild_id", "event", "bot", "shard"];
+const EVENT_KEYS: &[&str] = &["t", "d"];
+const CONTROLS: &[&str] = &["/sim/report", "/sim/state", "/sim/fault", "/sim/calm", "/sim/emit", "/sim/pause", "/sim/resume"];
 
 pub(crate) fn answer(hub: &Hub, method: &Method, path: &str, body: &[u8]) -> Answer {
     let ok = |value: Value| Answer::json(StatusCode::OK, &value);
@@ -40,13 +52,16 @@ pub(crate) fn answer(hub: &Hub, method: &Method, path: &str, body: &[u8]) -> Ans
             hub.paused.store(false, Ordering::Relaxed);
             Ok(json!({"paused": false}))
         }
-        ("POST", "/sim/fault") => read().and_then(|body| fault(&body)).map(|fault| json!({"connections": hub.inject(&fault)})),
+        ("POST", "/sim/calm") => {
+            hub.calm();
+            Ok(json!({"calm": true}))
+        }
+        ("POST", "/sim/fault") => read().and_then(|body| fault(hub, &body)).map(|fault| json!({"connections": hub.inject(&fault)})),
         ("POST", "/sim/emit") => read().and_then(|body| emit(hub, &body)),
         _ => {
-            return Answer::json(
-                StatusCode::NOT_FOUND,
-                &json!({"error": format!("{method} {path}: no such control; see /sim/report, /sim/state, /sim/fault, /sim/emit, /sim/pause, /sim/resume")}),
-            );
+            let near = nearest(path, CONTROLS.iter().copied()).unwrap_or("/sim/state");
+            let error = format!("{method} {path}: no such control; see {}; nearest is {near}", CONTROLS.join(", "));
+            return Answer::json(StatusCode::NOT_FOUND, &json!({"error": error}));
         }
     };
     match done {
@@ -55,52 +70,91 @@ pub(crate) fn answer(hub: &Hub, method: &Method, path: &str, body: &[u8]) -> Ans
     }
 }
 
-fn fault(body: &Value) -> Result<Fault, String> {
-    let name = body.get("kind").and_then(Value::as_str).ok_or("kind is missing")?;
-    let name = match body.get("code").and_then(Value::as_u64) {
+/// The body as an object whose every key is known.
+fn object<'a>(body: &'a Value, known: &[&str]) -> Result<&'a Map<String, Value>, String> {
+    let object = body.as_object().ok_or("a JSON object is wanted")?;
+    match object.keys().find(|key| !known.contains(&key.as_str())) {
+        None => Ok(object),
+        Some(key) => {
+            let near = nearest(key, known.iter().copied()).unwrap_or("kind");
+            Err(format!("unknown key \"{key}\"; nearest is \"{near}\"; known are {}", known.join(", ")))
+        }
+    }
+}
+
+/// A whole number of at most `max`; None where it is absent or null.
+fn number(object: &Map<String, Value>, key: &str, max: u64) -> Result<Option<u64>, String> {
+    match object.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_u64().filter(|number| *number <= max) {
+            Some(number) => Ok(Some(number)),
+            None => Err(format!("{key} is {value}; a whole number from 0 to {max} is wanted")),
+        },
+    }
+}
+
+fn bot(hub: &Hub, object: &Map<String, Value>) -> Result<Option<usize>, String> {
+    let last = hub.world.bots.len() as u64 - 1;
+    Ok(number(object, "bot", last)?.map(|bot| bot as usize))
+}
+
+fn fault(hub: &Hub, body: &Value) -> Result<Fault, String> {
+    let body = object(body, FAULT_KEYS)?;
+    let name = body.get("kind").and_then(Value::as_str).ok_or("kind is missing; it names the fault, for example \"drop\"")?;
+    let name = match number(body, "code", 4999)? {
         Some(code) if name == "close" => format!("close={code}"),
-        _ => name.to_string(),
+        Some(_) => return Err(format!("code goes with the kind \"close\" only, not with \"{name}\"")),
+        None => name.to_string(),
     };
-    let kind = FaultKind::from_name(&name).ok_or_else(|| format!("unknown fault \"{name}\""))?;
-    let mut fault = Fault::new(kind);
-    let number = |key: &str| body.get(key).and_then(Value::as_u64);
-    fault.shard = number("shard").map(|shard| shard as u32);
-    fault.bot = number("bot").map(|bot| bot as usize);
-    if let Some(ms) = number("for_ms") {
+    let mut fault = Fault::new(FaultKind::from_name(&name).ok_or_else(|| faults::unknown(&name))?);
+    fault.shard = number(body, "shard", u64::from(u32::MAX))?.map(|shard| shard as u32);
+    fault.bot = bot(hub, body)?;
+    if let Some(ms) = number(body, "for_ms", LASTS_MAX_MS)? {
         fault.lasts = Duration::from_millis(ms);
     }
-    if let Some(count) = number("count") {
-        fault.count = count.min(10_000) as u32;
+    if let Some(count) = number(body, "count", COUNT_MAX)? {
+        fault.count = count as u32;
     }
     Ok(fault)
 }
 
-/// Emits what `body` asks for. Answers with the number of the last event.
+/// Emits what `body` asks for.
 fn emit(hub: &Hub, body: &Value) -> Result<Value, String> {
+    let body = object(body, EMIT_KEYS)?;
     if let Some(event) = body.get("event") {
-        let name = event.get("t").and_then(Value::as_str).ok_or("event.t is missing")?;
-        let bot = body.get("bot").and_then(Value::as_u64).unwrap_or(0) as usize;
-        if bot >= hub.world.bots.len() {
-            return Err(format!("there is no bot {bot}"));
+        if let Some(key) = ["count", "kind", "guild_id"].into_iter().find(|key| body.contains_key(*key)) {
+            return Err(format!("{key} does not go with event, whose guild is in event.d.guild_id"));
         }
-        let shard = body.get("shard").and_then(Value::as_u64).map(|shard| shard as u32);
+        let event = object(event, EVENT_KEYS).map_err(|error| format!("event: {error}"))?;
+        let name = event.get("t").and_then(Value::as_str).ok_or("event.t is missing")?;
+        let bot = bot(hub, body)?.unwrap_or(0);
+        let shard = number(body, "shard", u64::from(u32::MAX))?.map(|shard| shard as u32);
         let d = event.get("d").cloned().unwrap_or(Value::Null);
         let guild_id = d.get("guild_id").and_then(|id| id.as_u64().or_else(|| id.as_str()?.parse().ok()));
         let guild = guild_id.and_then(|id| hub.world.guild_by_id(id)).unwrap_or(NO_GUILD);
         give(hub, bot, name, d, guild, shard);
         return Ok(json!({"emitted": 1}));
     }
-    let count = body.get("count").and_then(Value::as_u64).unwrap_or(1).min(EMIT_MAX);
-    let kind = match body.get("kind").and_then(Value::as_str) {
-        Some(name) => Some(Kind::from_name(name).ok_or_else(|| format!("unknown event \"{name}\""))?),
-        None => None,
+    if let Some(key) = ["bot", "shard"].into_iter().find(|key| body.contains_key(*key)) {
+        return Err(format!("{key} goes with event only; an event of the world is aimed by guild_id"));
+    }
+    let count = number(body, "count", EMIT_MAX)?.unwrap_or(1);
+    let kind = match body.get("kind") {
+        None | Some(Value::Null) => None,
+        Some(name) => {
+            let name = name.as_str().ok_or("kind is no text")?;
+            Some(Kind::from_name(name).ok_or_else(|| {
+                let near = nearest(&name.to_uppercase(), Kind::ALL.iter().map(|kind| kind.name()).filter(|name| !name.is_empty()));
+                format!("unknown event \"{name}\"; nearest is {}", near.unwrap_or("MESSAGE_CREATE"))
+            })?)
+        }
     };
     let guild = match body.get("guild_id") {
+        None | Some(Value::Null) => None,
         Some(id) => {
             let id = id.as_u64().or_else(|| id.as_str()?.parse().ok()).ok_or("guild_id is no id")?;
-            Some(hub.world.guild_by_id(id).ok_or("there is no such guild")?)
+            Some(hub.world.guild_by_id(id).ok_or("there is no such guild; GET /sim/state lists them")?)
         }
-        None => None,
     };
     emit_many(hub, count, kind, guild);
     Ok(json!({"emitted": count}))
@@ -125,6 +179,8 @@ pub(crate) fn give(hub: &Hub, bot: usize, name: &str, d: Value, guild: u32, shar
         kind: Kind::from_name(name).unwrap_or(Kind::Given),
         guild,
         n: 0,
+        version: 0,
+        seen: Seen::default(),
         message: 0,
         at_unix_ms: hub.unix_ms(),
         number: 0,

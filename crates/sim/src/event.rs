@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::kinds::Kind;
-use crate::world::{Count, DISCORD_EPOCH_MS, GuildState, NO_GUILD};
+use crate::world::{Count, DISCORD_EPOCH_MS, GuildState, NO_GUILD, OwnVoice, Seen};
 
 /// A dispatched event.
 #[derive(Debug, Clone)]
@@ -19,6 +19,10 @@ pub(crate) struct Event {
     pub(crate) guild: u32,
     /// The counter of the kind's object at the moment.
     pub(crate) n: u32,
+    /// How often the object, if it comes and goes, had been updated.
+    pub(crate) version: u32,
+    /// What it shows of other objects.
+    pub(crate) seen: Seen,
     /// The message concerned.
     pub(crate) message: u64,
     pub(crate) at_unix_ms: u64,
@@ -35,6 +39,8 @@ pub(crate) enum Special {
         resume_url: String,
         shard: Option<(u32, u32)>,
         stubs: Vec<u64>,
+        /// Version of the bot's own user.
+        own: u32,
     },
     /// A guild as it was.
     Guild(GuildState),
@@ -46,18 +52,18 @@ pub(crate) enum Special {
         nonce: Option<String>,
         retry_after_s: f64,
     },
-    OwnVoice {
-        channel_id: Option<u64>,
-        self_mute: bool,
-        self_deaf: bool,
-    },
+    /// Where the bot itself is now.
+    OwnVoice(Option<OwnVoice>),
     VoiceServer {
         token: String,
     },
+    /// Each: whether it is told, and what it is.
     ChannelInfo {
-        status: bool,
-        start_time: bool,
+        status: Option<Option<&'static str>>,
+        start_time: Option<Option<u64>>,
     },
+    /// Messages deleted at once.
+    Messages(Vec<u64>),
     /// Name and `d` as somebody gave them.
     Given {
         name: String,
@@ -101,7 +107,6 @@ const CYCLES: &[(Count, Kind, Option<Kind>, Kind)] = &[
     (Count::Member, Kind::GuildMemberAdd, None, Kind::GuildMemberRemove),
     (Count::Channel, Kind::ChannelCreate, None, Kind::ChannelDelete),
     (Count::Thread, Kind::ThreadCreate, None, Kind::ThreadDelete),
-    (Count::PollVote, Kind::MessagePollVoteAdd, None, Kind::MessagePollVoteRemove),
     (Count::Stage, Kind::StageInstanceCreate, Some(Kind::StageInstanceUpdate), Kind::StageInstanceDelete),
     (Count::ScheduledEvent, Kind::GuildScheduledEventCreate, Some(Kind::GuildScheduledEventUpdate), Kind::GuildScheduledEventDelete),
     (Count::ScheduledUser, Kind::GuildScheduledEventUserAdd, None, Kind::GuildScheduledEventUserRemove),
@@ -110,54 +115,89 @@ const CYCLES: &[(Count, Kind, Option<Kind>, Kind)] = &[
     (Count::Invite, Kind::InviteCreate, None, Kind::InviteDelete),
     (Count::Entitlement, Kind::EntitlementCreate, Some(Kind::EntitlementUpdate), Kind::EntitlementDelete),
     (Count::Subscription, Kind::SubscriptionCreate, Some(Kind::SubscriptionUpdate), Kind::SubscriptionDelete),
-    (Count::Reaction, Kind::MessageReactionAdd, None, Kind::MessageReactionRemove),
 ];
+
+/// What a voice channel's status is after `count` changes; None: none.
+pub(crate) fn voice_status(count: u32) -> Option<&'static str> {
+    [Some("talking of signals"), None, Some("quiz night"), None][count as usize % 4]
+}
+
+/// A new message's id.
+fn message_id(unix_ms: u64, number: u64, poll: bool) -> u64 {
+    snowflake(unix_ms, number << 1 | u64::from(poll))
+}
 
 /// Makes the next event of `kind` in the guild, and changes the guild's state accordingly. Where the world does not allow it (an
 /// update of what does not exist, a second deletion), the kind is replaced by the one that must come first.
 pub(crate) fn next(state: &mut GuildState, kind: Kind, guild: u32, at_unix_ms: u64, number: u64, dice: u64) -> Event {
-    let mut event = Event { kind, guild, n: 0, message: 0, at_unix_ms, number, special: None };
-    let found = CYCLES.iter().find(|(_, create, update, delete)| *create == kind || *delete == kind || *update == Some(kind));
-    if let Some(&(count, create, update, delete)) = found {
-        event.kind = match (state.exists(count), kind) {
+    let mut event = Event { kind, guild, n: 0, version: 0, seen: Seen::default(), message: 0, at_unix_ms, number, special: None };
+    let cycle = CYCLES.iter().find(|(_, create, update, delete)| *create == kind || *delete == kind || *update == Some(kind));
+    if let Some(&(toggle, create, update, delete)) = cycle {
+        event.kind = match (state.exists(toggle), kind) {
             (true, kind) if update == Some(kind) => kind,
             (true, _) => delete,
             (false, _) => create,
         };
-        // The object's generation: the same number from its creation to its deletion.
-        event.n = state.count(count) / 2;
+        event.n = state.generation(toggle);
+        if update == Some(event.kind) {
+            state.update(toggle);
+        }
+        event.version = if event.kind == create { 0 } else { state.updates(toggle) };
         if update != Some(event.kind) {
-            state.advance(count);
+            state.turn(toggle);
         }
     }
-    match event.kind {
+    match kind {
         Kind::MessageCreate => {
             event.n = state.advance(Count::Messages);
-            event.message = snowflake(at_unix_ms, number);
+            event.message = message_id(at_unix_ms, number, dice >> 40 & 15 == 0);
             state.remember_message(event.message);
         }
-        Kind::MessageUpdate
-        | Kind::MessageReactionAdd
-        | Kind::MessageReactionRemove
-        | Kind::MessageReactionRemoveAll
-        | Kind::MessageReactionRemoveEmoji
-        | Kind::MessagePollVoteAdd
-        | Kind::MessagePollVoteRemove
-        | Kind::MessageDelete
-        | Kind::MessageDeleteBulk => match state.some_message(dice) {
-            None if found.is_none() => return next(state, Kind::MessageCreate, guild, at_unix_ms, number, dice),
-            // No message yet: a reaction to one from before this world's time.
-            None => event.message = snowflake(DISCORD_EPOCH_MS + 150_000_000_000, u64::from(guild)),
-            Some(message) => {
-                event.message = message;
-                if found.is_none() {
-                    event.n = state.advance(Count::Other);
+        Kind::MessageUpdate | Kind::MessageDelete | Kind::MessageDeleteBulk => {
+            let Some(message) = state.some_message(dice) else {
+                return next(state, Kind::MessageCreate, guild, at_unix_ms, number, dice);
+            };
+            event.message = message;
+            event.n = state.advance(Count::Other);
+            if kind == Kind::MessageDelete {
+                state.forget_message(message);
+            } else if kind == Kind::MessageDeleteBulk {
+                let messages = state.messages_beside(message);
+                for message in &messages {
+                    state.forget_message(*message);
                 }
-                if matches!(event.kind, Kind::MessageDelete | Kind::MessageDeleteBulk) {
-                    state.forget_message(message);
-                }
+                event.special = Some(Arc::new(Special::Messages(messages)));
             }
-        },
+        }
+        Kind::MessageReactionAdd | Kind::MessageReactionRemove | Kind::MessageReactionRemoveAll | Kind::MessageReactionRemoveEmoji => {
+            event.n = state.generation(Count::Reaction);
+            (event.kind, event.message) = match (state.marked(Count::Reaction), state.some_message(dice)) {
+                (Some(message), _) if kind == Kind::MessageReactionAdd => (Kind::MessageReactionRemove, message),
+                (Some(message), _) => (kind, message),
+                (None, Some(message)) => (Kind::MessageReactionAdd, message),
+                // No message yet: a reaction to one from before this world's time.
+                (None, None) => (Kind::MessageReactionAdd, snowflake(DISCORD_EPOCH_MS + 150_000_000_000, u64::from(guild) << 1)),
+            };
+            state.mark(Count::Reaction, event.message);
+        }
+        Kind::MessagePollVoteAdd | Kind::MessagePollVoteRemove => {
+            event.n = state.generation(Count::PollVote);
+            (event.kind, event.message) = match (state.marked(Count::PollVote), state.some_poll(dice)) {
+                (Some(message), _) => (Kind::MessagePollVoteRemove, message),
+                (None, Some(message)) => (Kind::MessagePollVoteAdd, message),
+                (None, None) => {
+                    // There must be a poll first: a message with its bit set.
+                    return next(state, Kind::MessageCreate, guild, at_unix_ms, number, dice & !(15 << 40));
+                }
+            };
+            state.mark(Count::PollVote, event.message);
+        }
+        // The bot leaves the guild, and joins it again.
+        Kind::GuildCreate | Kind::GuildDelete => {
+            event.kind = if state.left { Kind::GuildCreate } else { Kind::GuildDelete };
+            state.left = !state.left;
+            state.own_voice = None;
+        }
         Kind::GuildUpdate => event.n = state.advance(Count::Guild),
         Kind::GuildEmojisUpdate => event.n = state.advance(Count::Emojis),
         Kind::GuildStickersUpdate => event.n = state.advance(Count::Stickers),
@@ -165,30 +205,64 @@ pub(crate) fn next(state: &mut GuildState, kind: Kind, guild: u32, at_unix_ms: u
         Kind::GuildMemberUpdate => event.n = state.advance(Count::Members),
         Kind::PresenceUpdate => event.n = state.advance(Count::Presences),
         Kind::ChannelUpdate => event.n = state.advance(Count::Channels),
+        Kind::ChannelPinsUpdate => event.n = state.advance(Count::Pins),
         Kind::ThreadUpdate => event.n = state.advance(Count::Threads),
+        Kind::ThreadMembersUpdate => event.n = state.advance(Count::ThreadMembers),
         Kind::VoiceStateUpdate => event.n = state.advance(Count::Voice),
-        _ if found.is_some() => {}
+        Kind::VoiceChannelStatusUpdate => event.n = state.advance(Count::VoiceStatus),
+        Kind::GuildSoundboardSoundsUpdate => event.n = state.advance(Count::Sounds),
+        Kind::UserUpdate => event.n = state.advance(Count::Own),
+        Kind::VoiceChannelStartTimeUpdate => {
+            event.n = state.advance(Count::Other);
+            state.voice_since_s = if state.voice_since_s == 0 { at_unix_ms / 1000 } else { 0 };
+            // Carried as the counter would not tell it.
+            event.version = u32::from(state.voice_since_s != 0);
+        }
+        Kind::ChannelInfo => event.special = Some(Arc::new(channel_info(state, true, true))),
+        _ if cycle.is_some() => {}
         _ => event.n = state.advance(Count::Other),
     }
-    if matches!(event.kind, Kind::GuildUpdate | Kind::GuildCreate | Kind::ThreadListSync) {
+    let whole = matches!(
+        event.kind,
+        Kind::GuildUpdate
+            | Kind::GuildCreate
+            | Kind::ThreadListSync
+            | Kind::ThreadUpdate
+            | Kind::ChannelUpdate
+            | Kind::SoundboardSounds
+            | Kind::GuildSoundboardSoundsUpdate
+    );
+    if whole {
         event.special = Some(Arc::new(Special::Guild(state.clone())));
     }
     if guild == NO_GUILD {
         event.special = None;
     }
+    event.seen = state.seen();
     event
+}
+
+/// The answer to op 43.
+pub(crate) fn channel_info(state: &GuildState, status: bool, start_time: bool) -> Special {
+    let since = (state.voice_since_s != 0).then_some(state.voice_since_s);
+    Special::ChannelInfo { status: status.then(|| voice_status(state.count(Count::VoiceStatus))), start_time: start_time.then_some(since) }
 }
 
 /// Every kind that traffic can consist of, in an order in which objects are created, changed, deleted. READY, RESUMED, RATE_LIMITED,
 /// GUILD_CREATE, GUILD_DELETE, GUILD_MEMBERS_CHUNK, SOUNDBOARD_SOUNDS, CHANNEL_INFO and VOICE_SERVER_UPDATE have causes of their own
-/// (logging in, an outage, a request), and the last three are in the list all the same, so that all kinds can be had without asking.
+/// (logging in, an outage, leaving and joining on demand, a request), and the last three are in the list all the same, so that all
+/// kinds can be had without asking.
 pub(crate) const EVERY: &[Kind] = &[
     Kind::MessageCreate,
     Kind::MessageUpdate,
     Kind::MessageReactionAdd,
     Kind::MessageReactionRemove,
+    Kind::MessageReactionAdd,
     Kind::MessageReactionRemoveEmoji,
+    Kind::MessageReactionAdd,
     Kind::MessageReactionRemoveAll,
+    // Where no poll is left, the first vote is replaced by a message with one.
+    Kind::MessagePollVoteAdd,
     Kind::MessagePollVoteAdd,
     Kind::MessagePollVoteRemove,
     Kind::MessageCreate,

@@ -94,6 +94,16 @@ const NAMES: &[(&str, FaultKind)] = &[
     ("unknown", FaultKind::Unknown),
 ];
 
+/// Why `name` is no fault, with what can be written instead.
+pub(crate) fn unknown(name: &str) -> String {
+    if name == "close" || name.starts_with("close=") {
+        return format!("unknown kind \"{name}\": a close wants a code from 1000 to 4999 that may be sent, for example close=4000");
+    }
+    let known: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
+    let near = crate::nearest::nearest(name, known.iter().copied().chain(["close=CODE"])).unwrap_or("drop");
+    format!("unknown kind \"{name}\"; known are {}, close=CODE; nearest is {near}", known.join(", "))
+}
+
 /// One fault with its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -152,10 +162,7 @@ pub fn parse_schedule(text: &str) -> Result<Vec<Planned>, String> {
         let at = words.next().unwrap_or("");
         let at = parse_duration(at).ok_or_else(|| wrong(format!("\"{at}\" is no time; write for example 10s or 1500ms")))?;
         let name = words.next().ok_or_else(|| wrong("a kind is missing after the time".into()))?;
-        let kind = FaultKind::from_name(name).ok_or_else(|| {
-            let known: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
-            wrong(format!("unknown kind \"{name}\"; known are {}, close=CODE", known.join(", ")))
-        })?;
+        let kind = FaultKind::from_name(name).ok_or_else(|| wrong(unknown(name)))?;
         let mut planned = Planned { at, every: None, fault: Fault::new(kind) };
         for word in words {
             let (key, value) = word.split_once('=').unwrap_or((word, ""));

@@ -13,12 +13,13 @@
 //! ```
 //!
 //! Reading order: [`Config`], [`Sim`]; then `world` (what exists), `event` (what happens), `shapes` (how it looks), `session` and `hub`
-//! (who gets what), `connection` and `writer` (one websocket), `rest` and `control` (HTTP), `faults`, `report`.
+//! (who gets what), `connection`, `writer` and `requests` (one websocket), `rest` and `control` (HTTP), `faults`, `chronicle`, `report`.
 //! Invariants: nothing here is shared with a client's code; every queue has a limit; a payload is rendered when it is sent.
 
 // The simulator is a driver: it owns clocks and sockets.
 #![allow(clippy::disallowed_methods)]
 
+mod chronicle;
 mod compress;
 mod config;
 mod connection;
@@ -29,6 +30,7 @@ mod http;
 mod hub;
 mod kinds;
 mod line;
+mod nearest;
 mod out;
 mod report;
 mod requests;
@@ -46,4 +48,4 @@ pub use faults::{Fault, FaultKind, Planned, parse_duration, parse_schedule};
 pub use kinds::{INTENTS_ALL, Kind};
 pub use out::Encoding;
 pub use report::{ClientFault, Injected, Report, SentSession, SessionLine, Unseen};
-pub use server::{Sim, SimHandle, StartError};
+pub use server::{Schedule, Sim, SimHandle, StartError};

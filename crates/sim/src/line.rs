@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub(crate) struct Line {
     /// 0: unlimited.
     pub(crate) bytes_per_second: AtomicU64,
     pub(crate) bytes_written: AtomicU64,
+    /// The code of the close frame that the simulator sent; 0: none.
+    pub(crate) closed_with: AtomicU16,
 }
 
 pub(crate) enum Stream {

@@ -16,6 +16,16 @@ pub enum Encoding {
     Etf,
 }
 
+impl Encoding {
+    /// Its name in a gateway address.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Encoding::Json => "json",
+            Encoding::Etf => "etf",
+        }
+    }
+}
+
 /// A payload being written.
 pub(crate) struct Out {
     pub(crate) bytes: Vec<u8>,

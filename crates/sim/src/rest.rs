@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::hub::{Hub, State};
 use crate::out::{Encoding, Out};
 use crate::shapes;
-use crate::world::{CHANNELS, GuildState};
+use crate::world::{CHANNELS, Count, GuildState};
 
 /// Window of the limits that the simulator announces.
 const WINDOW: Duration = Duration::from_secs(5);
@@ -87,7 +87,7 @@ fn route(hub: &Hub, method: &Method, path: &str, headers: &HeaderMap) -> Answer 
     };
     let found = match rest {
         "/gateway/bot" => return gateway_bot(hub, state, bot),
-        "/users/@me" => Some(written(|o| shapes::own_user(o, &hub.world.bots[bot]))),
+        "/users/@me" => Some(written(|o| shapes::own_user(o, &hub.world.bots[bot], state.own[bot].count(Count::Own)))),
         "/applications/@me" | "/oauth2/applications/@me" => Some(application(hub, bot).to_string()),
         _ => resource(hub, state, bot, rest),
     };
@@ -178,7 +178,7 @@ fn resource(hub: &Hub, state: &State, bot: usize, rest: &str) -> Option<String> 
     match (what, more) {
         ("guilds", None) => {
             let guild = world.guild_by_id(id).filter(|guild| world.bot_of(*guild) == bot)?;
-            let of: &GuildState = &state.guilds[guild as usize];
+            let of: &GuildState = Some(&state.guilds[guild as usize]).filter(|of| !of.left)?;
             Some(written(|o| shapes::guild(o, world, guild, of)))
         }
         ("channels", None) => world

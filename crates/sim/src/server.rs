@@ -62,6 +62,20 @@ pub struct SimHandle {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// A schedule of faults that is being carried out. Dropping it ends the schedule, not the lasting faults that it began.
+#[derive(Debug)]
+pub struct Schedule {
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Schedule {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
 impl Sim {
     /// Binds the address and serves on the current tokio runtime until [`SimHandle::stop`], the configured time, or the handle's drop.
     pub async fn start(config: Config) -> Result<SimHandle, StartError> {
@@ -95,8 +109,9 @@ impl Sim {
             tokio::spawn(traffic(Arc::clone(&hub))),
             tokio::spawn(sweep(Arc::clone(&hub))),
         ];
+        let began = Instant::now();
         for fault in planned {
-            tasks.push(tokio::spawn(carry_out(Arc::clone(&hub), fault)));
+            tasks.push(tokio::spawn(carry_out(Arc::clone(&hub), fault, began)));
         }
         if let Some(time) = run_for {
             let hub = Arc::clone(&hub);
@@ -135,8 +150,20 @@ impl SimHandle {
         self.hub.inject(fault)
     }
 
+    /// Does faults by a schedule that counts from `since` (what lies before now is done at once), until the answer is dropped.
+    pub fn schedule(&self, plan: Vec<Planned>, since: Instant) -> Schedule {
+        let hub = &self.hub;
+        Schedule { tasks: plan.into_iter().map(|planned| tokio::spawn(carry_out(Arc::clone(hub), planned, since))).collect() }
+    }
+
+    /// Ends every lasting fault now: what was held back flows, guilds come back.
+    pub fn calm(&self) {
+        self.hub.calm();
+    }
+
     /// Emits `count` events of the mix, or of one kind, in any guild or in one. Kinds that the world does not allow at the moment
-    /// are replaced by the one that must come first (a creation before an update).
+    /// are replaced by the one that must come first (a creation before an update). GUILD_DELETE: the bot leaves the guild, in which
+    /// nothing happens then until GUILD_CREATE, with which it joins again.
     pub fn emit(&self, count: u64, kind: Option<Kind>, guild_id: Option<u64>) {
         let guild = guild_id.and_then(|id| self.hub.world.guild_by_id(id));
         control::emit_many(&self.hub, count, kind, guild);
@@ -301,12 +328,16 @@ async fn sweep(hub: Arc<Hub>) {
     }
 }
 
-async fn carry_out(hub: Arc<Hub>, planned: Planned) {
-    tokio::time::sleep(planned.at).await;
+async fn carry_out(hub: Arc<Hub>, planned: Planned, since: Instant) {
+    let mut at = since + planned.at;
     loop {
+        tokio::select! {
+            () = hub.stop.cancelled() => return,
+            () = tokio::time::sleep_until(at) => {}
+        }
         hub.inject(&planned.fault);
         match planned.every {
-            Some(every) => tokio::time::sleep(every).await,
+            Some(every) => at += every,
             None => return,
         }
     }

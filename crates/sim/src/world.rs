@@ -73,23 +73,139 @@ pub(crate) enum Count {
     Voice,
     Messages,
     Every,
+    Pins,
+    Sounds,
+    ThreadMembers,
+    VoiceStatus,
+    Own,
     Other,
 }
 
+const TOGGLES: usize = Count::Reaction as usize + 1;
 const COUNTS: usize = Count::Other as usize + 1;
 /// Messages of a guild that later events can refer to.
-const RECENT: usize = 8;
+const RECENT: usize = 16;
+
+/// What of a guild's state other objects show at a moment: members in messages, emojis in reactions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) members: u32,
+    /// Generation of the visitor.
+    pub(crate) visitor: u32,
+    pub(crate) emojis: u32,
+    pub(crate) stickers: u32,
+    /// Version of the bot's own user.
+    pub(crate) own: u32,
+}
+
+impl Seen {
+    /// How often this member has been updated.
+    pub(crate) fn member_version(&self, member: u32, members: u32) -> u32 {
+        version_of(self.members, member, members)
+    }
+}
+
+/// Where the bot itself is in voice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OwnVoice {
+    pub(crate) channel: u32,
+    pub(crate) self_mute: bool,
+    pub(crate) self_deaf: bool,
+}
+
+/// How often object `index` of `len`, updated in turn, has been updated after `count` updates in all.
+pub(crate) fn version_of(count: u32, index: u32, len: u32) -> u32 {
+    let len = len.max(1);
+    (count + len - 1 - index % len) / len
+}
 
 /// What changes in a guild.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct GuildState {
     counts: [u32; COUNTS],
+    /// How often the present object of each toggle has been updated.
+    updates: [u16; TOGGLES],
     /// Ids of recent messages; 0 is none.
     recent: [u64; RECENT],
+    /// The message with the reaction that comes and goes, and the one with the vote; 0: none.
+    reacted: u64,
+    voted: u64,
+    pub(crate) own_voice: Option<OwnVoice>,
+    /// Version of the bot's own user, the same in all its guilds.
+    pub(crate) own_version: u32,
+    /// Since when, in Unix seconds, somebody is in the voice channel whose start time is told; 0: nobody.
+    pub(crate) voice_since_s: u64,
     pub(crate) unavailable: bool,
+    /// The bot has left the guild.
+    pub(crate) left: bool,
+}
+
+impl Default for GuildState {
+    fn default() -> GuildState {
+        GuildState {
+            counts: [0; COUNTS],
+            updates: [0; TOGGLES],
+            recent: [0; RECENT],
+            reacted: 0,
+            voted: 0,
+            own_voice: None,
+            own_version: 0,
+            voice_since_s: 0,
+            unavailable: false,
+            left: false,
+        }
+    }
 }
 
 impl GuildState {
+    /// A guild at the beginning of the world: some of what comes and goes is there already.
+    pub(crate) fn at_start(seed: u64, guild: u32) -> GuildState {
+        let mut state = GuildState::default();
+        let dice = mix(seed ^ 0x5157 ^ u64::from(guild) << 20);
+        let there = [Count::Stage, Count::ScheduledEvent, Count::Sound, Count::Thread, Count::Integration, Count::AutoModeration];
+        for (bit, count) in there.into_iter().enumerate() {
+            state.counts[count as usize] = (dice >> bit & 1) as u32;
+        }
+        state
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        Seen {
+            members: self.count(Count::Members),
+            visitor: self.generation(Count::Member),
+            emojis: self.count(Count::Emojis),
+            stickers: self.count(Count::Stickers),
+            own: self.own_version,
+        }
+    }
+
+    /// The number of the object that is there, or of the next one: the same from its creation to its deletion.
+    pub(crate) fn generation(&self, toggle: Count) -> u32 {
+        self.count(toggle) / 2
+    }
+
+    /// How often the present object of this toggle has been updated.
+    pub(crate) fn updates(&self, toggle: Count) -> u32 {
+        self.updates.get(toggle as usize).map_or(0, |updates| u32::from(*updates))
+    }
+
+    /// Updates the present object of this toggle.
+    pub(crate) fn update(&mut self, toggle: Count) -> u32 {
+        if let Some(updates) = self.updates.get_mut(toggle as usize) {
+            *updates = updates.wrapping_add(1);
+        }
+        self.updates(toggle)
+    }
+
+    /// Makes or deletes the object of this toggle.
+    pub(crate) fn turn(&mut self, toggle: Count) {
+        if self.advance(toggle).is_multiple_of(2)
+            && let Some(updates) = self.updates.get_mut(toggle as usize)
+        {
+            *updates = 0;
+        }
+    }
+
     pub(crate) fn count(&self, count: Count) -> u32 {
         self.counts[count as usize]
     }
@@ -107,13 +223,14 @@ impl GuildState {
 
     /// How often object `index` of `len`, updated in turn, has been updated.
     pub(crate) fn version(&self, count: Count, index: u32, len: u32) -> u32 {
-        let len = len.max(1);
-        (self.count(count) + len - 1 - index % len) / len
+        version_of(self.count(count), index, len)
     }
 
     pub(crate) fn remember_message(&mut self, id: u64) {
-        let slot = (id as usize) % RECENT;
-        self.recent[slot] = id;
+        // The oldest one gives way.
+        let slot = (0..RECENT).min_by_key(|slot| self.recent[*slot]).unwrap_or(0);
+        let old = std::mem::replace(&mut self.recent[slot], id);
+        self.forget_message(old);
     }
 
     /// Some message that exists, picked by `dice`.
@@ -121,7 +238,42 @@ impl GuildState {
         (0..RECENT).map(|offset| self.recent[(dice as usize + offset) % RECENT]).find(|id| *id != 0)
     }
 
+    /// Some message with a poll.
+    pub(crate) fn some_poll(&self, dice: u64) -> Option<u64> {
+        (0..RECENT).map(|offset| self.recent[(dice as usize + offset) % RECENT]).find(|id| *id != 0 && has_poll(*id))
+    }
+
+    /// The recent messages in the channel of this one, itself included.
+    pub(crate) fn messages_beside(&self, id: u64) -> Vec<u64> {
+        self.recent.iter().copied().filter(|other| *other != 0 && channel_of_message(*other) == channel_of_message(id)).collect()
+    }
+
+    /// The message with the reaction (or the vote) that is there.
+    pub(crate) fn marked(&self, toggle: Count) -> Option<u64> {
+        let id = if toggle == Count::Reaction { self.reacted } else { self.voted };
+        self.exists(toggle).then_some(id)
+    }
+
+    /// Puts a reaction (or a vote) on the message, or takes the one that is there away.
+    pub(crate) fn mark(&mut self, toggle: Count, message: u64) {
+        self.turn(toggle);
+        let id = if self.exists(toggle) { message } else { 0 };
+        match toggle {
+            Count::Reaction => self.reacted = id,
+            _ => self.voted = id,
+        }
+    }
+
+    /// The message is gone, and its reaction and its vote with it.
     pub(crate) fn forget_message(&mut self, id: u64) {
+        if id == 0 {
+            return;
+        }
+        for toggle in [Count::Reaction, Count::PollVote] {
+            if self.marked(toggle) == Some(id) {
+                self.mark(toggle, 0);
+            }
+        }
         for slot in &mut self.recent {
             if *slot == id {
                 *slot = 0;
@@ -149,6 +301,16 @@ pub(crate) struct World {
     step_ms: u64,
     shards: u64,
     seed: u64,
+}
+
+/// Whether the message with this id has a poll: its lowest bit says so.
+pub(crate) fn has_poll(message: u64) -> bool {
+    message & 1 == 1
+}
+
+/// The number of a guild message's channel, which follows from its id.
+pub(crate) fn channel_of_message(message: u64) -> u32 {
+    1 + (mix(message) >> 32) as u32 % TEXT_CHANNELS
 }
 
 /// A number spread over all of 64 bits.
@@ -377,6 +539,20 @@ mod tests {
         assert_eq!(state.version(Count::Members, 0, 10), 3);
         assert_eq!(state.version(Count::Members, 4, 10), 3);
         assert_eq!(state.version(Count::Members, 5, 10), 2);
+    }
+
+    #[test]
+    fn a_user_is_in_1_3_guilds_on_average() {
+        let world = world(100, 1);
+        let mut guilds = std::collections::HashMap::<u32, u32>::new();
+        for guild in 0..world.guild_count() {
+            for member in 0..40 {
+                *guilds.entry(world.member_user(guild, member)).or_default() += 1;
+            }
+        }
+        let mean = 200.0 * 40.0 / guilds.len() as f64;
+        assert!((1.29..1.31).contains(&mean), "{mean}");
+        assert!(guilds.values().any(|guilds| *guilds == 2));
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Writer {
                 }
                 Order::Op(op, data) => self.op(op, data).await,
                 Order::Close(code, reason) => self.close(code, reason).await,
-                Order::Fault(kind, lasts, count) => self.fault(kind, lasts, count, session).await,
+                Order::Fault(kind, lasts, count, calm) => self.fault(kind, lasts, count, calm, session).await,
             };
             match next {
                 Next::Go => {}
@@ -210,20 +210,21 @@ impl Writer {
     }
 
     async fn close(&mut self, code: u16, reason: &str) -> Next {
+        self.line.closed_with.store(code, Ordering::Relaxed);
         let code = CloseCode::try_from(code).ok();
         let _ = self.sink.send(Message::close(code, reason)).await;
         Next::Closed
     }
 
-    async fn fault(&mut self, kind: FaultKind, lasts: Duration, count: u32, session: Option<u64>) -> Next {
+    async fn fault(&mut self, kind: FaultKind, lasts: Duration, count: u32, calm: CancellationToken, session: Option<u64>) -> Next {
         match kind {
             FaultKind::Stall => {
-                tokio::time::sleep(lasts).await;
+                over(lasts, &calm).await;
                 Next::Go
             }
             FaultKind::HalfOpen => {
                 self.frozen.notify_one();
-                tokio::time::sleep(lasts).await;
+                over(lasts, &calm).await;
                 self.line.reset.store(true, Ordering::Relaxed);
                 Next::Gone
             }
@@ -242,7 +243,7 @@ impl Writer {
                 self.line.bytes_per_second.store(2000, Ordering::Relaxed);
                 let line = Arc::clone(&self.line);
                 tokio::spawn(async move {
-                    tokio::time::sleep(lasts).await;
+                    over(lasts, &calm).await;
                     line.bytes_per_second.store(0, Ordering::Relaxed);
                 });
                 Next::Go
@@ -338,6 +339,14 @@ impl Writer {
         self.squeeze = squeeze;
         hub.bytes_plain.fetch_add(plain as u64, Ordering::Relaxed);
         if self.feed(Message::binary(packed)).await.is_ok() && self.sink.flush().await.is_ok() { Next::Go } else { Next::Gone }
+    }
+}
+
+/// Waits for the end of a lasting fault.
+async fn over(lasts: Duration, calm: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(lasts) => {}
+        () = calm.cancelled() => {}
     }
 }
 

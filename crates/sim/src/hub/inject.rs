@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Hub, Order, State};
+use crate::chronicle::Topic;
 use crate::event::Special;
 use crate::faults::{Fault, FaultKind};
 use crate::kinds::Kind;
@@ -24,6 +27,23 @@ impl Hub {
         })
     }
 
+    /// What ends the lasting faults of this moment early.
+    pub(crate) fn calm_token(&self) -> CancellationToken {
+        self.lock().calm.clone()
+    }
+
+    /// Ends every lasting fault now.
+    pub(crate) fn calm(&self) {
+        let mut state = self.lock();
+        state.windows.clear();
+        let now = Instant::now();
+        for (_, until) in &mut state.outages {
+            *until = now;
+        }
+        std::mem::take(&mut state.calm).cancel();
+        state.chronicle.tell(Topic::Fault, || "all lasting faults are over".to_string());
+    }
+
     /// Does the fault. Answers how many connections it hits.
     pub(crate) fn inject(&self, fault: &Fault) -> u64 {
         let mut state = self.lock();
@@ -39,6 +59,7 @@ impl Hub {
                     let shard = shard_of(self.guild_ids[guild as usize], self.config.shards);
                     let bot = self.world.bot_of(guild);
                     let meant = fault.shard.is_none_or(|s| s == shard) && fault.bot.is_none_or(|b| b == bot);
+                    let meant = meant && !state.guilds[guild as usize].left;
                     let unavailable = state.guilds[guild as usize].unavailable;
                     if meant && unavailable && !state.outages.iter().any(|(other, _)| *other == guild) {
                         // Unavailable since the start: no client has to be told of that, but of its end.
@@ -72,6 +93,11 @@ impl Hub {
                 }
             }
         }
+        state.chronicle.tell(Topic::Fault, || {
+            let shard = fault.shard.map_or_else(|| "all shards".to_string(), |shard| format!("shard {shard}"));
+            let bot = fault.bot.map_or_else(String::new, |bot| format!(" of bot number {bot}"));
+            format!("fault {} on {shard}{bot}: {hit} connections hit", fault.kind.name())
+        });
         if state.report.faults_injected.len() < LISTED_MAX {
             let at_ms = self.since_start_ms();
             state.report.faults_injected.push(Injected { kind: fault.kind.name(), at_ms, shard: fault.shard, connections: hit });
@@ -108,7 +134,7 @@ impl Hub {
                 handle.end.cancel();
             }
             kind => {
-                if handle.orders.try_send(Order::Fault(kind, fault.lasts, fault.count)).is_err() {
+                if handle.orders.try_send(Order::Fault(kind, fault.lasts, fault.count, state.calm.clone())).is_err() {
                     handle.line.reset.store(true, Ordering::Relaxed);
                     handle.end.cancel();
                 }

@@ -7,12 +7,13 @@ use crate::config::Mix;
 use crate::event::{self, EVERY, Event, Special};
 use crate::kinds::Kind;
 use crate::report::{LISTED_MAX, Unseen};
-use crate::world::{Count, NO_GUILD, mix, shard_of};
+use crate::world::{Count, GuildState, NO_GUILD, mix, shard_of};
 
 impl Hub {
-    pub(super) fn plain_event(&self, state: &mut State, kind: Kind, guild: u32) -> Event {
+    pub(crate) fn plain_event(&self, state: &mut State, kind: Kind, guild: u32) -> Event {
         state.number += 1;
-        Event { kind, guild, n: 0, message: 0, at_unix_ms: self.unix_ms(), number: state.number, special: None }
+        let seen = state.guilds.get(guild as usize).map(GuildState::seen).unwrap_or_default();
+        Event { kind, guild, n: 0, version: 0, seen, message: 0, at_unix_ms: self.unix_ms(), number: state.number, special: None }
     }
 
     pub(super) fn push(&self, state: &mut State, ordinal: u64, event: Event) {
@@ -94,6 +95,11 @@ impl Hub {
         if state.guilds.get(guild as usize).is_some_and(|guild| guild.unavailable) {
             return;
         }
+        // Where the bot is no member, nothing can happen but that it joins.
+        let left = state.guilds.get(guild as usize).is_some_and(|guild| guild.left);
+        if left && !matches!(kind, Some(Kind::GuildCreate | Kind::GuildDelete)) {
+            return;
+        }
         let pick = dice >> 32;
         let kind = kind.unwrap_or_else(|| match self.config.mix {
             Mix::Steady => event::steady(pick),
@@ -126,6 +132,12 @@ impl Hub {
             None => &mut state.own[bot],
         };
         let made = event::next(of, kind, guild, at, number, dice);
+        if made.kind == Kind::UserUpdate {
+            let own = state.own[bot].count(Count::Own);
+            for guild in self.world.guilds_of(bot) {
+                state.guilds[guild as usize].own_version = own;
+            }
+        }
         self.spread(state, bot, &made, None);
     }
 

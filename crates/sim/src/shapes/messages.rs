@@ -2,10 +2,10 @@
 
 use super::View;
 use super::people::{member_fields, user_fields};
-use crate::event::{Event, Who};
+use crate::event::{Event, Special, Who};
 use crate::kinds::{Kind, MESSAGE_CONTENT};
 use crate::out::Out;
-use crate::world::{Class, EMOJIS, GuildState, NO_GUILD, TEXT_CHANNELS, World, mix};
+use crate::world::{Class, EMOJIS, NO_GUILD, World, channel_of_message, has_poll, mix};
 
 const WORDS: [&str; 32] = [
     "the",
@@ -50,20 +50,34 @@ struct Place {
     user: u32,
 }
 
-/// Where an event happens and who acts, from the message's id, so that all events of a message agree.
+/// Where an event happens and who wrote, from the message's id, so that all events of a message agree.
 fn place(world: &World, event: &Event) -> Place {
-    let dice = mix(event.message);
-    if event.guild == NO_GUILD {
-        let user = (dice % u64::from(world.members.max(1))) as u32;
-        return Place { guild: 0, channel_id: world.object_id(Class::Direct, 0, user), member: user, user };
-    }
+    let of = if event.message == 0 { event.number } else { event.message };
+    let dice = mix(of);
     let member = (dice % u64::from(world.members.max(1))) as u32;
+    if event.guild == NO_GUILD {
+        return Place { guild: 0, channel_id: direct_channel_id(world, member), member, user: member };
+    }
     Place {
         guild: event.guild,
-        channel_id: world.channel_id(event.guild, 1 + (dice >> 32) as u32 % TEXT_CHANNELS),
+        channel_id: world.channel_id(event.guild, channel_of_message(of)),
         member,
         user: world.member_user(event.guild, member),
     }
+}
+
+/// The channel of direct messages with this user.
+pub(crate) fn direct_channel_id(world: &World, user: u32) -> u64 {
+    world.object_id(Class::Direct, 0, user)
+}
+
+/// Some messages of guilds come by a webhook, whose author is no member.
+fn by_webhook(event: &Event) -> bool {
+    event.guild != NO_GUILD && mix(event.message ^ 0x77EB).is_multiple_of(24)
+}
+
+fn webhook_id(world: &World, place: &Place) -> u64 {
+    world.object_id(Class::Dynamic, place.guild, 5_000) ^ ((place.channel_id >> 22) % 8)
 }
 
 pub(crate) fn data(o: &mut Out, world: &World, event: &Event, view: &View) {
@@ -80,21 +94,29 @@ pub(crate) fn data(o: &mut Out, world: &World, event: &Event, view: &View) {
         }
         Kind::MessageDeleteBulk => {
             o.id("channel_id", place.channel_id);
-            o.list("ids", |o| o.item_id(event.message));
+            o.list("ids", |o| match event.special.as_deref() {
+                Some(Special::Messages(ids)) => ids.iter().for_each(|id| o.item_id(*id)),
+                _ => o.item_id(event.message),
+            });
         }
         Kind::MessageReactionAdd | Kind::MessageReactionRemove => {
-            o.id("user_id", world.user_id(place.user));
+            // Somebody reacts, the same who takes the reaction back.
+            let member = place.member.wrapping_add(event.n) % world.members.max(1);
+            let user = if direct { place.user } else { world.member_user(place.guild, member) };
+            o.id("user_id", world.user_id(user));
             o.int("type", 0);
             o.id("message_id", event.message);
             o.id("channel_id", place.channel_id);
             o.bool("burst", false);
             emoji(o, world, event);
             if event.kind == Kind::MessageReactionAdd {
-                o.id("message_author_id", world.user_id(place.user));
+                if !by_webhook(event) {
+                    o.id("message_author_id", world.user_id(place.user));
+                }
                 if !direct {
                     o.map("member", |o| {
-                        o.map("user", |o| user_fields(o, world, place.user));
-                        member_fields(o, world, place.guild, Who::Member(place.member), &GuildState::default());
+                        o.map("user", |o| user_fields(o, world, user));
+                        member_fields(o, world, place.guild, Who::Member(member), event.seen);
                     });
                 }
             }
@@ -109,10 +131,11 @@ pub(crate) fn data(o: &mut Out, world: &World, event: &Event, view: &View) {
             emoji(o, world, event);
         }
         Kind::MessagePollVoteAdd | Kind::MessagePollVoteRemove => {
-            o.id("user_id", world.user_id(place.user));
+            let member = place.member.wrapping_add(event.n) % world.members.max(1);
+            o.id("user_id", world.user_id(if direct { place.user } else { world.member_user(place.guild, member) }));
             o.id("channel_id", place.channel_id);
             o.id("message_id", event.message);
-            o.int("answer_id", 1);
+            o.int("answer_id", i64::from(1 + event.n % 2));
         }
         _ => {
             o.id("channel_id", place.channel_id);
@@ -121,7 +144,7 @@ pub(crate) fn data(o: &mut Out, world: &World, event: &Event, view: &View) {
             if !direct {
                 o.map("member", |o| {
                     o.map("user", |o| user_fields(o, world, place.user));
-                    member_fields(o, world, place.guild, Who::Member(place.member), &GuildState::default());
+                    member_fields(o, world, place.guild, Who::Member(place.member), event.seen);
                 });
             }
         }
@@ -133,7 +156,7 @@ fn emoji(o: &mut Out, world: &World, event: &Event) {
     o.map("emoji", |o| {
         if custom {
             let emoji = event.n % EMOJIS;
-            o.str("name", &format!("sim_{emoji}_0"));
+            o.str("name", &super::guilds::emoji_name(emoji, event.seen.emojis));
             o.id("id", world.object_id(Class::Emoji, event.guild, emoji));
             o.bool("animated", emoji.is_multiple_of(3));
         } else {
@@ -175,9 +198,23 @@ fn message(o: &mut Out, world: &World, event: &Event, view: &View, place: &Place
         o.null("edited_timestamp");
     }
     o.int("flags", 0);
-    o.map("author", |o| user_fields(o, world, place.user));
-    if !direct {
-        o.map("member", |o| member_fields(o, world, place.guild, Who::Member(place.member), &GuildState::default()));
+    if by_webhook(event) {
+        o.id("webhook_id", webhook_id(world, place));
+        o.map("author", |o| {
+            o.id("id", webhook_id(world, place));
+            o.str("username", "Signal relay");
+            o.null("avatar");
+            o.str("discriminator", "0000");
+            o.int("public_flags", 0);
+            o.int("flags", 0);
+            o.bool("bot", true);
+            o.null("global_name");
+        });
+    } else {
+        o.map("author", |o| user_fields(o, world, place.user));
+    }
+    if !direct && !by_webhook(event) {
+        o.map("member", |o| member_fields(o, world, place.guild, Who::Member(place.member), event.seen));
     }
     match (shown, edited) {
         (false, _) => o.str("content", ""),
@@ -189,7 +226,7 @@ fn message(o: &mut Out, world: &World, event: &Event, view: &View, place: &Place
         if let Some(member) = mentioned {
             o.item_map(|o| {
                 user_fields(o, world, world.member_user(place.guild, member));
-                o.map("member", |o| member_fields(o, world, place.guild, Who::Member(member), &GuildState::default()));
+                o.map("member", |o| member_fields(o, world, place.guild, Who::Member(member), event.seen));
             });
         }
     });
@@ -252,6 +289,26 @@ fn message(o: &mut Out, world: &World, event: &Event, view: &View, place: &Place
             });
         }
     });
+    if shown && has_poll(event.message) {
+        o.map("poll", |o| {
+            o.map("question", |o| o.str("text", "Which line first?"));
+            o.list("answers", |o| {
+                for (answer, text) in [(1, "line four"), (2, "the other one")] {
+                    o.item_map(|o| {
+                        o.int("answer_id", answer);
+                        o.map("poll_media", |o| o.str("text", text));
+                    });
+                }
+            });
+            o.time("expiry", created_ms + 86_400_000);
+            o.bool("allow_multiselect", false);
+            o.int("layout_type", 1);
+            o.map("results", |o| {
+                o.bool("is_finalized", false);
+                o.empty("answer_counts");
+            });
+        });
+    }
     if dice.is_multiple_of(5) {
         o.map("message_reference", |o| {
             o.int("type", 0);
@@ -263,11 +320,11 @@ fn message(o: &mut Out, world: &World, event: &Event, view: &View, place: &Place
         });
         o.null("referenced_message");
     }
-    if dice.is_multiple_of(7) {
+    if dice.is_multiple_of(7) && !direct {
         o.list("sticker_items", |o| {
             o.item_map(|o| {
                 o.id("id", world.object_id(Class::Sticker, place.guild, 0));
-                o.str("name", "sticker 0 v0");
+                o.str("name", &format!("sticker 0 v{}", event.seen.stickers));
                 o.int("format_type", 1);
             });
         });

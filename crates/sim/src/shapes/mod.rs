@@ -9,7 +9,7 @@ mod people;
 use crate::event::{Chunk, Event, Special, Who};
 use crate::kinds::Kind;
 use crate::out::Out;
-use crate::world::{Bot, Count, World};
+use crate::world::{Bot, Count, Seen, World};
 
 /// What a session asked for, as far as it changes payloads.
 #[derive(Debug, Clone, Copy)]
@@ -50,14 +50,13 @@ pub(crate) fn guild(o: &mut Out, world: &World, guild: u32, state: &crate::world
 /// A channel object, for REST.
 pub(crate) fn channel(o: &mut Out, world: &World, guild: u32, channel: u32, state: &crate::world::GuildState) {
     o.restart();
-    let version = state.version(Count::Channels, channel, crate::world::CHANNELS);
-    o.root(|o| guilds::channel_fields(o, world, guild, channel, version, true));
+    o.root(|o| guilds::channel_fields(o, world, guild, channel, state, true));
 }
 
 /// The bot's user object, for REST.
-pub(crate) fn own_user(o: &mut Out, bot: &Bot) {
+pub(crate) fn own_user(o: &mut Out, bot: &Bot, version: u32) {
     o.restart();
-    o.root(|o| people::own_user_fields(o, bot, 0));
+    o.root(|o| people::own_user_fields(o, bot, version));
 }
 
 fn data(o: &mut Out, world: &World, bot: &Bot, event: &Event, view: &View) {
@@ -106,16 +105,15 @@ fn data(o: &mut Out, world: &World, bot: &Bot, event: &Event, view: &View) {
         Kind::GuildMemberUpdate => people::member_update(o, world, event),
         Kind::GuildMemberAdd => {
             o.id("guild_id", world.guild_id(event.guild));
-            people::whole_member_fields(o, world, bot, event.guild, Who::Visitor, &Default::default());
+            let visitor = Seen { visitor: event.n, ..event.seen };
+            people::whole_member_fields(o, world, bot, event.guild, Who::Visitor, visitor);
         }
         Kind::GuildMemberRemove => {
             o.id("guild_id", world.guild_id(event.guild));
             o.map("user", |o| people::user_fields(o, world, world.visitor(event.guild)));
         }
         Kind::VoiceStateUpdate => match special {
-            Some(Special::OwnVoice { channel_id, self_mute, self_deaf }) => {
-                others::own_voice_state(o, world, bot, event, *channel_id, *self_mute, *self_deaf);
-            }
+            Some(Special::OwnVoice(place)) => others::own_voice_state(o, world, bot, event, *place),
             _ => people::voice_state_update(o, world, event),
         },
         Kind::MessageCreate
@@ -129,17 +127,17 @@ fn data(o: &mut Out, world: &World, bot: &Bot, event: &Event, view: &View) {
         | Kind::MessagePollVoteAdd
         | Kind::MessagePollVoteRemove
         | Kind::TypingStart => messages::data(o, world, event, view),
-        _ => others::data(o, world, bot, event),
+        _ => others::data(o, world, bot, event, view),
     }
 }
 
 fn ready(o: &mut Out, bot: &Bot, special: Option<&Special>) {
-    let Some(Special::Ready { session_id, resume_url, shard, stubs }) = special else {
+    let Some(Special::Ready { session_id, resume_url, shard, stubs, own }) = special else {
         return;
     };
     o.int("v", 10);
     o.map("user_settings", |_| {});
-    o.map("user", |o| people::own_user_fields(o, bot, 0));
+    o.map("user", |o| people::own_user_fields(o, bot, *own));
     o.str("session_type", "normal");
     o.str("session_id", session_id);
     if let Some((index, count)) = shard {
@@ -175,7 +173,7 @@ fn members_chunk(o: &mut Out, world: &World, bot: &Bot, event: &Event, chunk: &C
     o.id("guild_id", world.guild_id(guild));
     o.list("members", |o| {
         for who in &chunk.members {
-            o.item_map(|o| people::whole_member_fields(o, world, bot, guild, *who, &chunk.state));
+            o.item_map(|o| people::whole_member_fields(o, world, bot, guild, *who, chunk.state.seen()));
         }
     });
     o.int("chunk_index", i64::from(chunk.index));

@@ -1,15 +1,17 @@
 //! All other events: roles, bans, expressions, channels, threads, voice, stages, scheduled events, auto moderation, integrations,
 //! invites, webhooks, interactions, money (Discord docs, Gateway Events).
 
+use super::View;
 use super::guilds::{
-    channel_fields, emojis, passing_channel_fields, passing_channel_id, passing_role_fields, passing_role_id, role_fields,
-    scheduled_event_fields, scheduled_event_id, sound_fields, stage_fields, stickers, thread_fields, thread_parent,
+    active_threads, channel_fields, emojis, last_pin, passing_channel_fields, passing_role_fields, passing_role_id, role_fields,
+    scheduled_event_fields, sound_fields, sounds, stage_fields, standing_event_id, stickers, thread_fields, thread_members, thread_parent,
 };
+use super::messages::direct_channel_id;
 use super::people::{member_fields, own_user_fields, user_fields};
-use crate::event::{Event, Special, Who};
-use crate::kinds::Kind;
+use crate::event::{Event, Special, Who, voice_status};
+use crate::kinds::{Kind, MESSAGE_CONTENT};
 use crate::out::Out;
-use crate::world::{Bot, CHANNELS, Class, Count, GuildState, NO_GUILD, ROLES, THREADS, World};
+use crate::world::{Bot, CHANNELS, Class, Count, GuildState, NO_GUILD, OwnVoice, ROLES, THREADS, World};
 
 pub(crate) fn thread_list_sync(o: &mut Out, world: &World, bot: &Bot, event: &Event, state: &GuildState) {
     let guild = event.guild;
@@ -18,14 +20,7 @@ pub(crate) fn thread_list_sync(o: &mut Out, world: &World, bot: &Bot, event: &Ev
         o.item_id(world.channel_id(guild, 1));
         o.item_id(world.channel_id(guild, 8));
     });
-    o.list("threads", |o| {
-        for thread in 0..THREADS {
-            o.item_map(|o| thread_fields(o, world, guild, thread, state.version(Count::Threads, thread, THREADS), true));
-        }
-        if state.exists(Count::Thread) {
-            o.item_map(|o| thread_fields(o, world, guild, THREADS + state.count(Count::Thread) / 2, 0, true));
-        }
-    });
+    o.list("threads", |o| active_threads(o, world, guild, state));
     o.list("members", |o| o.item_map(|o| thread_member_fields(o, world, guild, 0, bot.id)));
 }
 
@@ -36,54 +31,68 @@ fn thread_member_fields(o: &mut Out, world: &World, guild: u32, thread: u32, use
     o.int("flags", 1);
 }
 
-pub(crate) fn own_voice_state(
-    o: &mut Out,
-    world: &World,
-    bot: &Bot,
-    event: &Event,
-    channel_id: Option<u64>,
-    self_mute: bool,
-    self_deaf: bool,
-) {
-    o.id("guild_id", world.guild_id(event.guild));
-    o.id_or_null("channel_id", channel_id);
+/// The bot's own voice state, without `guild_id` and `member`.
+pub(crate) fn own_voice_fields(o: &mut Out, world: &World, bot: &Bot, guild: u32, place: Option<OwnVoice>) {
+    o.id_or_null("channel_id", place.map(|place| world.channel_id(guild, place.channel)));
     o.id("user_id", bot.id);
     o.str("session_id", &format!("{:032x}", bot.id));
     o.bool("deaf", false);
     o.bool("mute", false);
-    o.bool("self_deaf", self_deaf);
-    o.bool("self_mute", self_mute);
+    o.bool("self_deaf", place.is_some_and(|place| place.self_deaf));
+    o.bool("self_mute", place.is_some_and(|place| place.self_mute));
     o.bool("self_video", false);
-    o.bool("suppress", false);
+    o.bool("suppress", place.is_some_and(|place| place.channel == CHANNELS - 1));
     o.null("request_to_speak_timestamp");
+}
+
+/// VOICE_STATE_UPDATE of the bot itself.
+pub(crate) fn own_voice_state(o: &mut Out, world: &World, bot: &Bot, event: &Event, place: Option<OwnVoice>) {
+    o.id("guild_id", world.guild_id(event.guild));
+    own_voice_fields(o, world, bot, event.guild, place);
     o.map("member", |o| {
-        o.map("user", |o| own_user_fields(o, bot, 0));
-        member_fields(o, world, event.guild, Who::Bot, &GuildState::default());
+        o.map("user", |o| own_user_fields(o, bot, event.seen.own));
+        member_fields(o, world, event.guild, Who::Bot, event.seen);
     });
 }
 
 /// Writes `d` of the kinds of this file; a kind of another file writes nothing.
-pub(crate) fn data(o: &mut Out, world: &World, bot: &Bot, event: &Event) {
+pub(crate) fn data(o: &mut Out, world: &World, bot: &Bot, event: &Event, view: &View) {
     let guild = event.guild;
     let n = event.n;
     let someone = |offset: u32| world.member_user(guild, n.wrapping_add(offset) % world.members.max(1));
     let guild_id = |o: &mut Out| o.id("guild_id", world.guild_id(guild));
+    let nothing = GuildState::default();
+    let whole = match event.special.as_deref() {
+        Some(Special::Guild(state)) => state,
+        _ => &nothing,
+    };
     match event.kind {
         Kind::GuildBanAdd | Kind::GuildBanRemove => {
             guild_id(o);
             o.map("user", |o| user_fields(o, world, world.outcast(guild)));
         }
         Kind::GuildAuditLogEntryCreate => {
+            let (action, key, target) = match n % 4 {
+                0 => (11, "topic", world.channel_id(guild, 1)),
+                1 => (24, "nick", world.user_id(someone(1))),
+                2 => (31, "color", world.role_id(guild, 1)),
+                _ => (1, "name", world.guild_id(guild)),
+            };
             guild_id(o);
             o.id("id", world.object_id(Class::AuditEntry, guild, n));
             o.id("user_id", world.user_id(someone(0)));
-            o.id("target_id", world.channel_id(guild, 1));
-            o.int("action_type", 11);
+            o.id("target_id", target);
+            o.int("action_type", action);
             o.list("changes", |o| {
                 o.item_map(|o| {
-                    o.str("key", "topic");
-                    o.str("old_value", "before");
-                    o.str("new_value", "after");
+                    o.str("key", key);
+                    if key == "color" {
+                        o.int("old_value", 0);
+                        o.int("new_value", 3711);
+                    } else {
+                        o.str("old_value", "before");
+                        o.str("new_value", "after");
+                    }
                 });
             });
             o.str("reason", "because it is simulated");
@@ -109,15 +118,14 @@ pub(crate) fn data(o: &mut Out, world: &World, bot: &Bot, event: &Event) {
             guild_id(o);
             o.id("role_id", passing_role_id(world, guild, n));
         }
-        Kind::GuildSoundboardSoundCreate => sound_fields(o, world, guild, 1 + n, "passing"),
-        Kind::GuildSoundboardSoundUpdate => sound_fields(o, world, guild, 1 + n, "passing, renamed"),
+        Kind::GuildSoundboardSoundCreate | Kind::GuildSoundboardSoundUpdate => sound_fields(o, world, guild, 1 + n, event.version),
         Kind::GuildSoundboardSoundDelete => {
             guild_id(o);
             o.id("sound_id", world.object_id(Class::Sound, guild, 1 + n));
         }
         Kind::GuildSoundboardSoundsUpdate | Kind::SoundboardSounds => {
             guild_id(o);
-            o.list("soundboard_sounds", |o| o.item_map(|o| sound_fields(o, world, guild, 0, "knock")));
+            o.list("soundboard_sounds", |o| sounds(o, world, guild, whole));
         }
         Kind::ApplicationCommandPermissionsUpdate => {
             o.id("id", bot.id);
@@ -133,47 +141,56 @@ pub(crate) fn data(o: &mut Out, world: &World, bot: &Bot, event: &Event) {
         }
         Kind::UserUpdate => own_user_fields(o, bot, n + 1),
         Kind::ChannelCreate | Kind::ChannelDelete => passing_channel_fields(o, world, guild, n, true),
-        Kind::ChannelUpdate => channel_fields(o, world, guild, n % CHANNELS, n / CHANNELS + 1, true),
+        Kind::ChannelUpdate => channel_fields(o, world, guild, n % CHANNELS, whole, true),
         Kind::ChannelInfo => {
-            let (status, start_time) = match event.special.as_deref() {
-                Some(Special::ChannelInfo { status, start_time }) => (*status, *start_time),
-                _ => (true, true),
-            };
             guild_id(o);
             o.list("channels", |o| {
-                o.item_map(|o| {
-                    o.id("id", world.channel_id(guild, 9));
-                    if status {
-                        o.str("status", "talking of signals");
-                    }
-                    if start_time {
-                        o.int("voice_start_time", (event.at_unix_ms / 1000) as i64 - 60);
-                    }
-                });
+                if let Some(Special::ChannelInfo { status, start_time }) = event.special.as_deref() {
+                    o.item_map(|o| {
+                        o.id("id", world.channel_id(guild, 9));
+                        if let Some(status) = status {
+                            o.str_or_null("status", *status);
+                        }
+                        if let Some(since_s) = start_time {
+                            match since_s {
+                                Some(since_s) => o.int("voice_start_time", *since_s as i64),
+                                None => o.null("voice_start_time"),
+                            }
+                        }
+                    });
+                }
             });
         }
         Kind::VoiceChannelStatusUpdate => {
             guild_id(o);
             o.id("id", world.channel_id(guild, 9));
-            o.str_or_null("status", (n.is_multiple_of(2)).then_some("talking of signals"));
+            o.str_or_null("status", voice_status(n + 1));
         }
         Kind::VoiceChannelStartTimeUpdate => {
             guild_id(o);
             o.id("id", world.channel_id(guild, 9));
-            o.int("voice_start_time", (event.at_unix_ms / 1000) as i64);
+            if event.version > 0 {
+                o.int("voice_start_time", (event.at_unix_ms / 1000) as i64);
+            } else {
+                o.null("voice_start_time");
+            }
         }
         Kind::ChannelPinsUpdate => {
-            if guild != NO_GUILD {
+            if guild == NO_GUILD {
+                o.id("channel_id", direct_channel_id(world, n % world.members.max(1)));
+            } else {
                 guild_id(o);
+                o.id("channel_id", world.channel_id(guild, 1));
             }
-            o.id("channel_id", world.channel_id(guild, 1));
-            o.time("last_pin_timestamp", event.at_unix_ms);
+            o.time("last_pin_timestamp", last_pin(n));
         }
         Kind::ThreadCreate => {
-            thread_fields(o, world, guild, THREADS + n, 0, true);
+            thread_fields(o, world, guild, THREADS + n, 0, 0);
             o.bool("newly_created", true);
         }
-        Kind::ThreadUpdate => thread_fields(o, world, guild, n % THREADS, n / THREADS + 1, true),
+        Kind::ThreadUpdate => {
+            thread_fields(o, world, guild, n % THREADS, n / THREADS + 1, whole.count(Count::ThreadMembers));
+        }
         Kind::ThreadDelete => {
             o.id("id", world.thread_id(guild, THREADS + n));
             guild_id(o);
@@ -187,7 +204,7 @@ pub(crate) fn data(o: &mut Out, world: &World, bot: &Bot, event: &Event) {
         Kind::ThreadMembersUpdate => {
             o.id("id", world.thread_id(guild, 0));
             guild_id(o);
-            o.int("member_count", i64::from(3 + n % 2));
+            o.int("member_count", thread_members(n + 1));
             if n.is_multiple_of(2) {
                 let member = 1 % world.members.max(1);
                 o.list("added_members", |o| {
@@ -195,7 +212,7 @@ pub(crate) fn data(o: &mut Out, world: &World, bot: &Bot, event: &Event) {
                         thread_member_fields(o, world, guild, 0, world.user_id(world.member_user(guild, member)));
                         o.map("member", |o| {
                             o.map("user", |o| user_fields(o, world, world.member_user(guild, member)));
-                            member_fields(o, world, guild, Who::Member(member), &GuildState::default());
+                            member_fields(o, world, guild, Who::Member(member), event.seen);
                         });
                         o.null("presence");
                     });
@@ -223,14 +240,15 @@ pub(crate) fn data(o: &mut Out, world: &World, bot: &Bot, event: &Event) {
             o.int("animation_type", 1);
             o.int("animation_id", i64::from(n % 20));
         }
-        Kind::StageInstanceCreate => stage_fields(o, world, guild, n, "a talk"),
-        Kind::StageInstanceUpdate => stage_fields(o, world, guild, n, "another talk"),
-        Kind::StageInstanceDelete => stage_fields(o, world, guild, n, "a talk"),
-        Kind::GuildScheduledEventCreate => scheduled_event_fields(o, world, guild, n, 1),
-        Kind::GuildScheduledEventUpdate => scheduled_event_fields(o, world, guild, n, 2),
-        Kind::GuildScheduledEventDelete => scheduled_event_fields(o, world, guild, n, 4),
+        Kind::StageInstanceCreate | Kind::StageInstanceUpdate | Kind::StageInstanceDelete => {
+            stage_fields(o, world, guild, n, event.version);
+        }
+        Kind::GuildScheduledEventCreate | Kind::GuildScheduledEventUpdate => {
+            scheduled_event_fields(o, world, guild, n, event.version, false);
+        }
+        Kind::GuildScheduledEventDelete => scheduled_event_fields(o, world, guild, n, event.version, true),
         Kind::GuildScheduledEventUserAdd | Kind::GuildScheduledEventUserRemove => {
-            o.id("guild_scheduled_event_id", scheduled_event_id(world, guild, n));
+            o.id("guild_scheduled_event_id", standing_event_id(world, guild));
             o.id("user_id", world.user_id(someone(0)));
             guild_id(o);
         }
@@ -240,29 +258,46 @@ pub(crate) fn data(o: &mut Out, world: &World, bot: &Bot, event: &Event) {
         Kind::AutoModerationActionExecution => {
             guild_id(o);
             o.map("action", |o| o.int("type", 1));
-            o.id("rule_id", world.object_id(Class::Dynamic, guild, 2_000_000 + n));
+            // A rule from before the beginning, which always is there.
+            o.id("rule_id", world.object_id(Class::Dynamic, guild, 1_999_999));
             o.int("rule_trigger_type", 1);
             o.id("user_id", world.user_id(someone(0)));
             o.id("channel_id", world.channel_id(guild, 1));
-            o.id("message_id", crate::event::snowflake(event.at_unix_ms, event.number));
-            o.str("content", "a bad word");
+            // The message was blocked: it has no id. What it said needs the intent for content.
+            let shown = view.intents & MESSAGE_CONTENT != 0;
+            o.str("content", if shown { "a bad word" } else { "" });
             o.str("matched_keyword", "bad");
-            o.str("matched_content", "bad");
+            o.str("matched_content", if shown { "bad" } else { "" });
         }
         Kind::IntegrationCreate | Kind::IntegrationUpdate => {
+            let application = world.object_id(Class::Application, 0, 7);
             o.id("id", world.object_id(Class::Integration, guild, n));
             guild_id(o);
-            o.str("name", "An integration");
+            o.str("name", &format!("An integration, release {}", event.version + 1));
             o.str("type", "discord");
-            o.bool("enabled", event.kind == Kind::IntegrationCreate);
+            o.bool("enabled", event.version.is_multiple_of(2));
             o.map("account", |o| {
-                o.str("id", "4711");
+                o.key("id");
+                o.raw_str(&application.to_string());
                 o.str("name", "An integration");
+            });
+            o.map("application", |o| {
+                o.id("id", application);
+                o.str("name", "An integration");
+                o.null("icon");
+                o.str("description", "Another bot of the guild");
+                o.str("summary", "");
+                o.null("type");
+            });
+            o.list("scopes", |o| {
+                o.item_str("bot");
+                o.item_str("applications.commands");
             });
         }
         Kind::IntegrationDelete => {
             o.id("id", world.object_id(Class::Integration, guild, n));
             guild_id(o);
+            o.id("application_id", world.object_id(Class::Application, 0, 7));
         }
         Kind::InviteCreate => {
             o.id("channel_id", world.channel_id(guild, 1));
@@ -310,8 +345,18 @@ pub(crate) fn data(o: &mut Out, world: &World, bot: &Bot, event: &Event) {
             o.null("renewal_sku_ids");
             o.time("current_period_start", 1_763_000_000_000);
             o.time("current_period_end", 1_766_000_000_000);
-            o.int("status", if event.kind == Kind::SubscriptionCreate { 0 } else { 1 });
-            o.null("canceled_at");
+            // Active, then ending, then inactive.
+            let (status, canceled) = match event.kind {
+                Kind::SubscriptionCreate => (0, false),
+                Kind::SubscriptionUpdate => (2, true),
+                _ => (1, true),
+            };
+            o.int("status", status);
+            if canceled {
+                o.time("canceled_at", 1_764_000_000_000);
+            } else {
+                o.null("canceled_at");
+            }
         }
         Kind::Unknown => {
             guild_id(o);
@@ -319,8 +364,6 @@ pub(crate) fn data(o: &mut Out, world: &World, bot: &Bot, event: &Event) {
         }
         _ => {}
     }
-    // A deleted channel is named as it was; nothing more to say here than its id.
-    debug_assert!(event.kind != Kind::ChannelDelete || passing_channel_id(world, guild, n) > 0);
 }
 
 fn invite_code(guild: u32, n: u32) -> String {
@@ -331,7 +374,7 @@ fn auto_moderation_rule(o: &mut Out, world: &World, bot: &Bot, event: &Event) {
     let guild = event.guild;
     o.id("id", world.object_id(Class::Dynamic, guild, 2_000_000 + event.n));
     o.id("guild_id", world.guild_id(guild));
-    o.str("name", "No bad words");
+    o.str("name", &format!("No bad words, edition {}", event.version + 1));
     o.id("creator_id", bot.id);
     o.int("event_type", 1);
     o.int("trigger_type", 1);
@@ -346,7 +389,7 @@ fn auto_moderation_rule(o: &mut Out, world: &World, bot: &Bot, event: &Event) {
             o.map("metadata", |o| o.str("custom_message", "Please do not."));
         });
     });
-    o.bool("enabled", event.kind == Kind::AutoModerationRuleCreate);
+    o.bool("enabled", event.version.is_multiple_of(2));
     o.empty("exempt_roles");
     o.empty("exempt_channels");
 }
@@ -376,7 +419,7 @@ fn interaction(o: &mut Out, world: &World, bot: &Bot, event: &Event, user: u32) 
     o.str("locale", "de");
     o.map("member", |o| {
         o.map("user", |o| user_fields(o, world, user));
-        member_fields(o, world, guild, Who::Member(event.n % world.members.max(1)), &GuildState::default());
+        member_fields(o, world, guild, Who::Member(event.n % world.members.max(1)), event.seen);
         o.str("permissions", "2222085186637376");
     });
     o.map("data", |o| {

@@ -2,10 +2,10 @@
 
 use crate::event::{Event, Who};
 use crate::out::Out;
-use crate::world::{Bot, Count, GuildState, ROLES, World, mix};
+use crate::world::{Bot, ROLES, Seen, World, mix};
 
-/// A user's avatar hash.
-fn avatar(dice: u64) -> String {
+/// The hash of an image, as in avatars and icons.
+pub(crate) fn image(dice: u64) -> String {
     format!("{:016x}{:016x}", mix(dice), mix(dice ^ 0x5555))
 }
 
@@ -19,10 +19,19 @@ pub(crate) fn user_fields(o: &mut Out, world: &World, user: u32) {
     if user.is_multiple_of(5) {
         o.null("avatar");
     } else {
-        o.str("avatar", &avatar(u64::from(user)));
+        let moving = if user.is_multiple_of(9) { "a_" } else { "" };
+        o.str("avatar", &format!("{moving}{}", image(u64::from(user))));
     }
     o.int("public_flags", i64::from(user % 7) * 64);
-    o.null("avatar_decoration_data");
+    if user % 13 == 2 {
+        o.map("avatar_decoration_data", |o| {
+            o.str("asset", &format!("a_{}", image(u64::from(user) ^ 0xDEC0)));
+            o.id("sku_id", 1_144_058_844_004_233_369);
+            o.null("expires_at");
+        });
+    } else {
+        o.null("avatar_decoration_data");
+    }
     o.null("collectibles");
     o.null("display_name_styles");
     if user.is_multiple_of(11) {
@@ -54,72 +63,108 @@ pub(crate) fn own_user_fields(o: &mut Out, bot: &Bot, version: u32) {
     o.str("discriminator", "0");
     o.null("clan");
     o.bool("bot", true);
-    o.null("avatar");
+    o.str("avatar", &image(bot.id ^ u64::from(version)));
     o.null("banner");
     o.null("accent_color");
     o.str("locale", "en-US");
 }
 
-/// The roles of member `member`, updated `version` times.
-fn roles(o: &mut Out, world: &World, guild: u32, member: u32, version: u32) {
-    o.list("roles", |o| {
-        let dice = mix(u64::from(guild) << 32 | u64::from(member));
-        for role in 1..ROLES {
-            if dice >> role & 3 == 0 || role == 1 + version % (ROLES - 1) && version > 0 {
-                o.item_id(world.role_id(guild, role));
-            }
-        }
-    });
+/// The roles of member `member`, updated `version` times. The last role is the bot's own, the one before it that of boosters.
+fn roles(guild: u32, member: u32, version: u32) -> impl Iterator<Item = u32> {
+    let dice = mix(u64::from(guild) << 32 | u64::from(member));
+    let given = move |role: &u32| dice >> *role & 3 == 0 || *role == 1 + version % (ROLES - 3) && version > 0;
+    (1..ROLES - 2).filter(given).chain(boosts(member).then_some(ROLES - 2))
+}
+
+fn has_nick(member: u32, version: u32) -> bool {
+    !version.is_multiple_of(3) || version == 0 && member % 3 == 1
+}
+
+/// Whether a member has a role or a nickname, after `version` updates.
+pub(crate) fn distinguished(guild: u32, member: u32, version: u32) -> bool {
+    has_nick(member, version) || roles(guild, member, version).next().is_some()
+}
+
+fn boosts(member: u32) -> bool {
+    member % 13 == 5
 }
 
 /// The fields of a member object without its user.
-pub(crate) fn member_fields(o: &mut Out, world: &World, guild: u32, who: Who, state: &GuildState) {
+pub(crate) fn member_fields(o: &mut Out, world: &World, guild: u32, who: Who, seen: Seen) {
     match who {
-        Who::Member(member) => {
-            let version = state.version(Count::Members, member, world.members);
-            numbered_member_fields(o, world, guild, member, version);
-        }
-        Who::Visitor | Who::Bot => {
+        Who::Member(member) => numbered_member_fields(o, world, guild, member, seen.member_version(member, world.members)),
+        Who::Visitor => {
             o.null("nick");
             o.empty("roles");
-            o.time("joined_at", 1_700_000_000_000 + u64::from(state.count(Count::Member)) * 1000);
-            plain_member_fields(o, 2);
+            o.time("joined_at", 1_700_000_000_000 + u64::from(seen.visitor) * 1000);
+            o.null("premium_since");
+            o.null("avatar");
+            o.null("banner");
+            o.null("communication_disabled_until");
+            // It did not come for the first time.
+            plain_member_fields(o, if seen.visitor > 0 { 1 } else { 0 });
+        }
+        Who::Bot => {
+            o.null("nick");
+            o.list("roles", |o| o.item_id(world.role_id(guild, ROLES - 1)));
+            o.time("joined_at", super::guilds::joined_at(guild));
+            o.null("premium_since");
+            o.null("avatar");
+            o.null("banner");
+            o.null("communication_disabled_until");
+            plain_member_fields(o, 0);
         }
     }
 }
 
 /// The fields of member number `member` after `version` updates, without its user.
 pub(crate) fn numbered_member_fields(o: &mut Out, world: &World, guild: u32, member: u32, version: u32) {
-    if version.is_multiple_of(3) {
-        o.null("nick");
-    } else {
+    let dice = mix(u64::from(guild) << 32 | u64::from(member)) >> 16;
+    if has_nick(member, version) {
         o.str("nick", &format!("nick {member}.{version}"));
+    } else {
+        o.null("nick");
     }
-    roles(o, world, guild, member, version);
-    o.time("joined_at", 1_500_000_000_000 + mix(u64::from(member)) % 200_000_000_000);
+    o.list("roles", |o| roles(guild, member, version).for_each(|role| o.item_id(world.role_id(guild, role))));
+    o.time("joined_at", 1_500_000_000_000 + dice % 200_000_000_000);
+    if boosts(member) {
+        o.time("premium_since", 1_720_000_000_000 + dice % 10_000_000_000);
+    } else {
+        o.null("premium_since");
+    }
+    // Some have an avatar for this guild alone, and change it.
+    if member % 7 == 3 {
+        o.str("avatar", &image(dice ^ u64::from(version)));
+        o.str("banner", &image(dice ^ 0xBA));
+    } else {
+        o.null("avatar");
+        o.null("banner");
+    }
+    if version > 0 && (version + member).is_multiple_of(17) {
+        o.time("communication_disabled_until", 1_800_000_000_000);
+    } else {
+        o.null("communication_disabled_until");
+    }
     plain_member_fields(o, 0);
 }
 
 fn plain_member_fields(o: &mut Out, flags: i64) {
-    o.null("premium_since");
     o.bool("pending", false);
     o.bool("mute", false);
     o.bool("deaf", false);
     o.int("flags", flags);
-    o.null("communication_disabled_until");
-    o.null("avatar");
-    o.null("banner");
+    o.null("avatar_decoration_data");
     o.null("unusual_dm_activity_until");
 }
 
 /// The fields of a member object with its user.
-pub(crate) fn whole_member_fields(o: &mut Out, world: &World, bot: &Bot, guild: u32, who: Who, state: &GuildState) {
+pub(crate) fn whole_member_fields(o: &mut Out, world: &World, bot: &Bot, guild: u32, who: Who, seen: Seen) {
     o.map("user", |o| match who {
-        Who::Bot => own_user_fields(o, bot, 0),
+        Who::Bot => own_user_fields(o, bot, seen.own),
         Who::Member(member) => user_fields(o, world, world.member_user(guild, member)),
         Who::Visitor => user_fields(o, world, world.visitor(guild)),
     });
-    member_fields(o, world, guild, who, state);
+    member_fields(o, world, guild, who, seen);
 }
 
 /// The fields of a presence of member `member` after `version` changes.
@@ -211,6 +256,6 @@ pub(crate) fn voice_state_update(o: &mut Out, world: &World, event: &Event) {
     voice_fields(o, world, event.guild, member, world.voice(member, event.n / members + 1));
     o.map("member", |o| {
         o.map("user", |o| user_fields(o, world, world.member_user(event.guild, member)));
-        numbered_member_fields(o, world, event.guild, member, 0);
+        member_fields(o, world, event.guild, Who::Member(member), event.seen);
     });
 }

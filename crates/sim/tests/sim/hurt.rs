@@ -291,12 +291,101 @@ async fn another_program_drives_it_by_http() {
     assert_eq!((&report["identifies"], &report["client_faults"]), (&json!(1), &json!([])));
     assert_eq!(request(&sim, "POST /sim/pause HTTP/1.1", "").await.2["paused"], true);
     assert_eq!(request(&sim, "POST /sim/resume HTTP/1.1", "").await.2["paused"], false);
-    for (head, body) in [
-        ("POST /sim/fault HTTP/1.1", r#"{"kind": "explode"}"#),
-        ("POST /sim/emit HTTP/1.1", r#"{"kind": "X"}"#),
-        ("POST /sim/emit HTTP/1.1", "{"),
+    let (status, _, answer) = request(&sim, "GET /sim/stat HTTP/1.1", "").await;
+    assert_eq!(status, 404);
+    assert!(answer["error"].as_str().unwrap().ends_with("nearest is /sim/state"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_control_request_that_is_not_understood_does_nothing_and_says_what_can_be_written() {
+    let (sim, mut client, _) = live(Config::default(), JSON).await;
+    for (path, body, wanted) in [
+        (
+            "fault",
+            r#"{"kind": "drop", "shrad": 3}"#,
+            r#"unknown key "shrad"; nearest is "shard"; known are kind, code, shard, bot, for_ms, count"#,
+        ),
+        ("fault", r#"{"kind": "stall", "for": 3}"#, r#"unknown key "for"; nearest is "#),
+        ("fault", r#"{"kind": "explode"}"#, r#"unknown kind "explode"; known are drop, "#),
+        ("fault", r#"{"kind": "stal"}"#, "nearest is stall"),
+        ("fault", r#"{"kind": "close"}"#, "for example close=4000"),
+        ("fault", r#"{"kind": "close", "code": 1006}"#, "for example close=4000"),
+        ("fault", r#"{"kind": "close", "code": 5000}"#, "code is 5000; a whole number from 0 to 4999 is wanted"),
+        ("fault", r#"{"kind": "drop", "code": 4000}"#, r#"code goes with the kind "close" only, not with "drop""#),
+        ("fault", r#"{"kind": "drop", "shard": "3"}"#, r#"shard is "3"; a whole number from 0 to 4294967295 is wanted"#),
+        ("fault", r#"{"kind": "drop", "shard": -1}"#, "shard is -1; a whole number"),
+        ("fault", r#"{"kind": "drop", "bot": 1}"#, "bot is 1; a whole number from 0 to 0 is wanted"),
+        ("fault", r#"{"kind": "stall", "for_ms": 1e3}"#, "for_ms is 1000.0; a whole number"),
+        ("fault", r#"{"kind": "skip", "count": 10001}"#, "count is 10001; a whole number from 0 to 10000 is wanted"),
+        ("fault", r#"{}"#, r#"kind is missing; it names the fault, for example "drop""#),
+        ("fault", r#"["drop"]"#, "a JSON object is wanted"),
+        ("fault", "{", "the body is no JSON"),
+        ("emit", r#"{"kind": "MESSAGE_CRATE"}"#, r#"unknown event "MESSAGE_CRATE"; nearest is MESSAGE_CREATE"#),
+        ("emit", r#"{"knid": "X"}"#, r#"unknown key "knid"; nearest is "kind""#),
+        ("emit", r#"{"count": 1.5}"#, "count is 1.5"),
+        ("emit", r#"{"guild_id": "1"}"#, "there is no such guild; GET /sim/state lists them"),
+        ("emit", r#"{"shard": 0}"#, "shard goes with event only"),
+        ("emit", r#"{"event": {"t": "A"}, "count": 2}"#, "count does not go with event"),
+        ("emit", r#"{"event": {"type": "A"}}"#, r#"event: unknown key "type"; nearest is "t""#),
     ] {
-        assert_eq!(request(&sim, head, body).await.0, 400, "{body}");
+        let (status, _, answer) = request(&sim, &format!("POST /sim/{path} HTTP/1.1"), body).await;
+        assert_eq!(status, 400, "{body}");
+        let error = answer["error"].as_str().unwrap();
+        assert!(error.contains(wanted), "{body}: {error}");
     }
-    assert_eq!(request(&sim, "GET /sim/nothing HTTP/1.1", "").await.0, 404);
+    client.silent(Duration::from_secs(1)).await;
+    assert_eq!(sim.report().faults_injected, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_counts_from_where_it_is_told_and_ends_when_it_is_dropped() {
+    let (sim, mut client, _) = live(Config::default(), JSON).await;
+    sleep(Duration::from_secs(30)).await;
+    let began = Instant::now();
+    let plan = parse_schedule("2s op1 every=3s; 4s op7").unwrap();
+    let schedule = sim.schedule(plan, began - Duration::from_secs(1));
+    client.until_op(1).await;
+    assert_eq!(began.elapsed().as_secs(), 1);
+    client.until_op(7).await;
+    assert_eq!(began.elapsed().as_secs(), 3);
+    client.until_op(1).await;
+    assert_eq!(began.elapsed().as_secs(), 4);
+    drop(schedule);
+    client.op(1, Value::Null).await;
+    client.until_op(11).await;
+    client.silent(Duration::from_secs(20)).await;
+    assert_eq!(sim.report().faults_injected.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calm_ends_every_lasting_fault_at_once() {
+    let (sim, mut client, _) = live(Config::default(), JSON).await;
+    let long = Duration::from_secs(3_600);
+    let began = Instant::now();
+    // Two stalls, one behind the other.
+    sim.fault(&Fault::new(FaultKind::Stall).lasting(long));
+    sim.fault(&Fault::new(FaultKind::Stall).lasting(long));
+    sim.fault(&Fault::new(FaultKind::NoAcks).lasting(long));
+    sim.fault(&Fault::new(FaultKind::Outage).lasting(long));
+    for kind in [FaultKind::LateHello, FaultKind::SlowReady] {
+        sim.fault(&Fault::new(kind).lasting(long));
+    }
+    sleep(Duration::from_secs(6)).await;
+    let late = async {
+        let mut late = connect(&sim, JSON).await;
+        late.identify((0, 1)).await;
+    };
+    let calm = async {
+        sleep(Duration::from_secs(4)).await;
+        assert_eq!(request(&sim, "POST /sim/calm HTTP/1.1", "").await.2, json!({"calm": true}));
+    };
+    tokio::join!(late, calm);
+    assert_eq!(client.event("GUILD_DELETE").await["d"]["unavailable"], true);
+    assert_eq!(client.event("GUILD_CREATE").await["d"]["unavailable"], false);
+    client.op(1, Value::Null).await;
+    client.until_op(11).await;
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    // Faults to come last as long as they are told to.
+    sim.fault(&Fault::new(FaultKind::Stall).lasting(Duration::from_secs(20)));
+    client.silent(Duration::from_secs(19)).await;
 }
