@@ -235,3 +235,65 @@ async fn a_python_client_of_the_published_interface_receives_acknowledges_and_dr
         kinds.len()
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_python_client_of_the_published_interface_calls_every_lookup() {
+    let world = World::new().await;
+    world.all_taken().await;
+    let (bot, guild) = (world.sim.bot_ids()[0], world.sim.guild_ids()[0]);
+    let mut command = Command::new(python());
+    command.arg(here().join("python/lookups.py")).arg(&world.client).arg(world.node.clients().to_string());
+    command
+        .args([bot.to_string(), guild.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let found = told(tokio::time::timeout(PATIENCE, command.output()).await.expect("it ends").expect("it runs"));
+    let called: Vec<&str> = found["called"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    let methods = include_str!("../../wire/tests/pylon-interface.csv").lines().filter_map(|line| {
+        let mut columns = line.split(',');
+        let (kind, service, method) = (columns.next()?, columns.next()?, columns.next()?);
+        let served = ["pylon.gateway.v1.service.GatewayCache", "pylon.gateway.v1.service.Gateway"].contains(&service);
+        (kind == "rpc" && served).then_some(method)
+    });
+    let mut methods: Vec<&str> = methods.collect();
+    methods.sort_unstable();
+    assert_eq!((called, methods.len()), (methods, 20), "every method of both services: {found}");
+    assert_eq!(found["unknown_fields"], serde_json::json!([]), "a plain Pylon client must not notice our additions");
+    assert!(found["absent"].as_array().expect("a list").iter().all(|absent| absent[1] == true), "{found}");
+    assert_eq!(found["guild"][0].as_u64(), Some(guild));
+    for (all, one_by_one) in [
+        ("channels", "channels_found"),
+        ("roles", "roles_found"),
+        ("emojis", "emojis_found"),
+        ("members", "members_found"),
+        ("members", "users_found"),
+        ("members", "mutual"),
+    ] {
+        assert!(found[all].as_u64() > Some(0) && found[all] == found[one_by_one], "{all}, {one_by_one}: {found}");
+    }
+    for true_of in ["members_ascend", "by_name", "by_prefix", "by_role", "by_status", "voice_listed"] {
+        assert_eq!(found[true_of], true, "{true_of}: {found}");
+    }
+    assert_eq!((&found["by_limit"], &found["by_nothing_that_is"]), (&3.into(), &serde_json::json!([])));
+    assert!(found["presences"].as_u64() > Some(0) && found["voice"].as_u64() > Some(0), "{found}");
+    assert_eq!((found["stats"][0].as_u64(), found["stats"][4].as_u64()), (Some(u64::from(GUILDS)), Some(2)), "{found}");
+    for (call, code) in [
+        ("no guild", "INVALID_ARGUMENT"),
+        ("unknown bot", "NOT_FOUND"),
+        ("malformed", "INVALID_ARGUMENT"),
+        ("wrong token", "UNAUTHENTICATED"),
+        ("wrong status", "INVALID_ARGUMENT"),
+    ] {
+        assert_eq!(found["refused"][call][0], code, "{call}: {found}");
+    }
+    let World { sim, node, .. } = world;
+    node.stop().await;
+    let report = sim.stop().await;
+    assert!(report.client_faults.is_empty(), "Discord takes the commands as they are: {:?}", report.client_faults);
+    eprintln!(
+        "python: all 20 lookups and commands, {} members, {} presences, {} voice states",
+        found["members"], found["presences"], found["voice"]
+    );
+}

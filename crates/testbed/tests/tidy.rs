@@ -14,7 +14,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("wire", &["discord", "etf"]),
     ("store", &[]),
     ("gateway", &["session", "discord", "etf"]),
-    ("doors", &["delivery", "wire", "discord", "etf"]),
+    ("doors", &["cache", "delivery", "wire", "discord", "etf"]),
     ("sim", &["discord", "etf"]),
 ];
 

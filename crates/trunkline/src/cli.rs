@@ -38,6 +38,8 @@ pub enum Command {
     Status(AdminArgs),
     /// Look after shards of a running process.
     Shard(ShardArgs),
+    /// Look after the durable copy in PostgreSQL.
+    Store(StoreArgs),
 }
 
 /// Where the configuration comes from.
@@ -81,7 +83,8 @@ pub struct RunArgs {
     /// Configuration.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Roles to run in this process; this version holds gateway and dispatch together.
+    /// Roles to run in this process: gateway and dispatch (together, and the default), or state, which serves the state API from PostgreSQL
+    /// alone.
     #[arg(long, value_delimiter = ',', value_name = "ROLE")]
     pub roles: Vec<String>,
 }
@@ -207,21 +210,25 @@ pub struct SimArgs {
     after_help = "Examples:\n  trunkline worker\n  trunkline worker --group default --filter MESSAGE_CREATE --json\n  trunkline worker --addr 10.0.0.5:4000 --group bot --token-file bot.token --id printer-1"
 )]
 pub struct WorkerArgs {
-    /// Clients' port of a running process.
-    #[arg(long, default_value = "127.0.0.1:4000", env = "TRUNKLINE_LISTEN_CLIENTS", value_name = "ADDR")]
-    pub addr: String,
-    /// Worker group.
-    #[arg(long, default_value = "default")]
-    pub group: String,
-    /// The group's token; without it the token file, then NAME.token in the store.
+    /// Configuration file of the running process, for its addresses and the group's token. Without it ./trunkline.toml is read if it
+    /// exists.
+    #[arg(long, value_name = "FILE", env = "TRUNKLINE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Clients' port of a running process; without it listen.clients, 127.0.0.1:4000 by default.
+    #[arg(long, value_name = "ADDR")]
+    pub addr: Option<String>,
+    /// Worker group; without it the only configured one, else "default".
+    #[arg(long)]
+    pub group: Option<String>,
+    /// The group's token; without it the token file, then what the configuration says, then NAME.token in the store.
     #[arg(long, env = "TRUNKLINE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     /// File that holds the group's token.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Store directory of the running process on this machine.
-    #[arg(long, default_value = "trunkline-data", env = "TRUNKLINE_STORE_PATH", value_name = "DIR")]
-    pub store: PathBuf,
+    /// Store directory of the running process on this machine; without it store.path, trunkline-data by default.
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
     /// Worker id; workers of a group with different ids share its events.
     #[arg(long)]
     pub id: Option<String>,
@@ -246,9 +253,12 @@ pub struct WorkerArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  trunkline status\n  trunkline status --json --admin 127.0.0.1:4001")]
 pub struct AdminArgs {
-    /// Admin port of the running process.
-    #[arg(long, default_value = "127.0.0.1:4001", env = "TRUNKLINE_LISTEN_ADMIN", value_name = "ADDR")]
-    pub admin: String,
+    /// Configuration file of the running process, for its admin port. Without it ./trunkline.toml is read if it exists.
+    #[arg(long, value_name = "FILE", env = "TRUNKLINE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Admin port of the running process; without it listen.admin, 127.0.0.1:4001 by default.
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<String>,
     /// JSON instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -279,6 +289,25 @@ pub enum ShardCommand {
     Restart(RestartArgs),
 }
 
+/// `trunkline store`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  TRUNKLINE_STORE_URL=postgres://… trunkline store migrate")]
+pub struct StoreArgs {
+    /// What to do with the store.
+    #[command(subcommand)]
+    pub command: StoreCommand,
+}
+
+/// Verbs of `trunkline store`.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Bring the tables of the database to the version that this program knows, as every start does too.
+    #[command(
+        after_help = "Examples:\n  trunkline store migrate --config trunkline.toml\n  TRUNKLINE_STORE_URL=postgres://… trunkline store migrate"
+    )]
+    Migrate(ConfigArgs),
+}
+
 /// `trunkline shard identify`.
 #[derive(Debug, Args)]
 pub struct IdentifyArgs {
@@ -295,7 +324,7 @@ pub struct IdentifyArgs {
     #[arg(long, requires = "shard")]
     pub fresh: bool,
     /// Let waiting identifies of the bot go below the reserve (10 % of the day's total, at least 20).
-    #[arg(long, required_unless_present = "fresh")]
+    #[arg(long)]
     pub use_reserve: bool,
 }
 

@@ -3,10 +3,12 @@
 pub mod check;
 pub mod demo;
 pub mod http;
+pub mod reach;
 pub mod run;
 pub mod shard;
 pub mod sim;
 pub mod status;
+pub mod store;
 pub mod worker;
 
 use std::path::Path;
@@ -24,10 +26,13 @@ pub const USAGE: u8 = 2;
 /// Exit status when every bot failed for good.
 pub const BOTS_FAILED: u8 = 3;
 
-/// Writes one plain line on standard error.
+/// Writes one line on standard error: a plain one, or a JSON one where the log is JSON.
 #[allow(clippy::print_stderr, reason = "the command line's own voice")]
 pub fn complain(text: &str) {
-    eprintln!("trunkline: {text}");
+    match crate::logging::json_line("ERROR", text) {
+        Some(line) => eprintln!("{line}"),
+        None => eprintln!("trunkline: {text}"),
+    }
 }
 
 /// Writes one line on standard output.
@@ -43,14 +48,7 @@ pub fn say(text: &str) {
 /// # Errors
 /// A text when the named file cannot be read.
 pub fn sources(args: &ConfigArgs) -> Result<Sources, String> {
-    let file = match &args.config {
-        Some(path) => Some(read(path).map_err(|error| format!("cannot read the configuration file {}: {error}", path.display()))?),
-        None => match read(Path::new("trunkline.toml")) {
-            Ok(file) => Some(file),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(format!("trunkline.toml is here but cannot be read: {error}")),
-        },
-    };
+    let file = file(args.config.as_deref())?;
     let flags = [
         ("discord.api", &args.api, "--api"),
         ("listen.clients", &args.clients, "--clients"),
@@ -63,9 +61,26 @@ pub fn sources(args: &ConfigArgs) -> Result<Sources, String> {
     ];
     Ok(Sources {
         file,
-        environment: std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect(),
+        environment: environment(),
         flags: flags.into_iter().filter_map(|(path, value, flag)| Some((path.to_owned(), value.clone()?, flag.to_owned()))).collect(),
+        without_bots: false,
     })
+}
+
+/// The configuration file, by name for messages and as text: the one named, else `./trunkline.toml` where there is one.
+fn file(config: Option<&Path>) -> Result<Option<(String, String)>, String> {
+    match config {
+        Some(path) => read(path).map(Some).map_err(|error| format!("cannot read the configuration file {}: {error}", path.display())),
+        None => match read(Path::new("trunkline.toml")) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("trunkline.toml is here but cannot be read: {error}")),
+        },
+    }
+}
+
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
 fn read(path: &Path) -> std::io::Result<(String, String)> {

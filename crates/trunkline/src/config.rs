@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use trunkline_cache::{CacheConfig, Kinds};
 use trunkline_delivery::{Filter, GroupLimits};
 use trunkline_discord::{Compression, Intents, Token};
 use trunkline_etf::Encoding;
@@ -30,6 +31,8 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
     /// Flags: concrete key, value as text, the flag's name for messages.
     pub flags: Vec<(String, String, String)>,
+    /// No bot is needed: the process holds no shard.
+    pub without_bots: bool,
 }
 
 /// Everything `trunkline run` needs, checked.
@@ -39,6 +42,8 @@ pub struct Config {
     pub discord: DiscordConfig,
     /// Addresses to listen on.
     pub listen: ListenConfig,
+    /// The state API.
+    pub state: StateConfig,
     /// The embedded store.
     pub store: StoreConfig,
     /// Threads that own shards; `None`: one a CPU core.
@@ -77,13 +82,47 @@ pub struct ListenConfig {
     pub anonymous: bool,
 }
 
+/// `[state]`.
+#[derive(Debug, Clone)]
+pub struct StateConfig {
+    /// How callers who accept both encodings are answered.
+    pub encoding: Encoding,
+}
+
 /// `[store]`.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// Directory.
+    /// Directory of the embedded store, and of the groups' tokens that are made at the first start.
     pub path: PathBuf,
+    /// PostgreSQL instead of the embedded store.
+    pub url: Option<StoreUrl>,
     /// When written checkpoints are forced to disk.
     pub sync: Sync,
+}
+
+/// The address of a PostgreSQL database, with its password; never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreUrl(Arc<str>);
+
+impl StoreUrl {
+    /// The address itself, to connect with.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Server and database, without the password.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        // Only checked addresses are kept.
+        trunkline_store::Address::parse(&self.0).map_or_else(|_| "postgres://***".to_owned(), |address| address.to_string())
+    }
+}
+
+impl std::fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// When written checkpoints are forced to disk, for power loss.
@@ -121,6 +160,66 @@ pub struct BotConfig {
     pub presence: Option<String>,
     /// 50 to 250.
     pub large_threshold: Option<u32>,
+    /// Which members that Discord does not tell of by itself are asked for.
+    pub members: Members,
+    /// What is kept of what Discord tells.
+    pub cache: BotCache,
+}
+
+/// `[bots.cache]`: bytes are those of all the bot's shards in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BotCache {
+    /// Which kinds of objects are kept.
+    pub kinds: Kinds,
+    /// Messages of each channel.
+    pub messages: u32,
+    /// How long a message is kept, in milliseconds.
+    pub messages_age_ms: u64,
+    /// Bytes of all messages.
+    pub messages_bytes: u64,
+    /// Bytes of everything; `None`: no limit.
+    pub budget_bytes: Option<u64>,
+}
+
+impl BotCache {
+    /// 256 MiB: a quarter of a million messages of a bot, however many shards it has.
+    pub const MESSAGES_BYTES: u64 = 256 << 20;
+
+    /// The part of one of `shards` shards.
+    #[must_use]
+    pub fn of_shard(&self, shards: usize) -> CacheConfig {
+        let part = |bytes: u64| bytes / shards.max(1) as u64;
+        CacheConfig {
+            kinds: self.kinds,
+            message_count: self.messages,
+            message_age_ms: self.messages_age_ms,
+            message_bytes: part(self.messages_bytes),
+            budget_bytes: self.budget_bytes.map(part),
+        }
+    }
+}
+
+impl Default for BotCache {
+    fn default() -> Self {
+        Self {
+            kinds: Kinds::ALL,
+            messages: CacheConfig::MESSAGE_COUNT,
+            messages_age_ms: CacheConfig::MESSAGE_AGE_MS,
+            messages_bytes: Self::MESSAGES_BYTES,
+            budget_bytes: None,
+        }
+    }
+}
+
+/// Which members a bot asks Discord for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Members {
+    /// None but what callers ask for themselves.
+    None,
+    /// Those that a lookup misses.
+    Lazy,
+    /// All of every guild.
+    Eager,
 }
 
 /// Which shards of a bot this process holds.
@@ -186,12 +285,34 @@ pub fn parse(sources: &Sources) -> Result<Config, Vec<Problem>> {
     read::read(sources).map(|(config, _)| config)
 }
 
+/// Reads of all layers only where the database is, if it is configured: for what needs no bot.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn store_url(sources: &Sources) -> Result<Option<StoreUrl>, Vec<Problem>> {
+    read::store_url(sources)
+}
+
 /// Reads all layers and keeps the document for [`show`].
 ///
 /// # Errors
 /// As [`parse`].
 pub fn parse_with_document(sources: &Sources) -> Result<(Config, Document), Vec<Problem>> {
     read::read(sources)
+}
+
+/// Whether the log is to be JSON, as far as that can be told of a configuration that may be wrong elsewhere.
+#[must_use]
+pub fn wants_json(sources: &Sources) -> bool {
+    let mut document = Document::default();
+    if let Some((name, text)) = &sources.file {
+        document.add_file(name, text);
+    }
+    document.add_environment(sources.environment.iter().cloned());
+    for (path, text, flag) in &sources.flags {
+        document.set_text(path, text, Origin::Flag(flag.clone()));
+    }
+    document.entries.get("log.format").is_some_and(|entry| entry.value == Raw::Text("json".to_owned()))
 }
 
 #[cfg(test)]

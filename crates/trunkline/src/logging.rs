@@ -1,6 +1,13 @@
 //! Log lines: plain ones for people by default, JSON by option; always on standard error, so that standard output stays data.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+
+/// Whether this process logs JSON: then what it says beside its log is JSON as well.
+static JSON: AtomicBool = AtomicBool::new(false);
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -17,6 +24,23 @@ pub fn problem(filter: &str) -> Option<String> {
     EnvFilter::try_new(filter).err().map(|error| format!("\"{filter}\" is not a log filter ({error}); {what}"))
 }
 
+/// From here on everything on standard error is JSON, or not; for what has to be said before the log is started.
+pub fn speak_json(json: bool) {
+    JSON.store(json, Ordering::Relaxed);
+}
+
+/// A line that is no log event, in the form of one; none where the log is for people.
+#[must_use]
+pub fn json_line(level: &str, message: &str) -> Option<String> {
+    if !JSON.load(Ordering::Relaxed) {
+        return None;
+    }
+    let mut timestamp = String::new();
+    // Writing to a String cannot fail.
+    SystemTime.format_time(&mut Writer::new(&mut timestamp)).ok();
+    Some(serde_json::json!({ "timestamp": timestamp, "level": level, "message": message, "target": "trunkline" }).to_string())
+}
+
 /// Starts logging for the process. A second call changes nothing.
 ///
 /// # Errors
@@ -25,6 +49,7 @@ pub fn start(filter: &str, json: bool) -> Result<(), String> {
     if let Some(problem) = problem(filter) {
         return Err(problem);
     }
+    speak_json(json);
     let filter = EnvFilter::new(filter);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = if json {

@@ -18,5 +18,6 @@ fn main() -> ExitCode {
         Command::Worker(args) => commands::worker::worker(&args),
         Command::Status(args) => commands::status::status(&args),
         Command::Shard(args) => commands::shard::shard(&args.command),
+        Command::Store(args) => commands::store::store(&args.command),
     }
 }

@@ -109,6 +109,38 @@ async fn a_wrong_token_ends_with_status_3_and_says_where_to_get_a_right_one() {
     );
     assert!(!log.contains(wrong), "the token was printed:\n{log}");
     assert_eq!(world.sim.report().identifies, 0);
+
+    // Where the log is JSON, the last word is as well.
+    let mut node = Process::start(world.path(), &["run", "--log-format", "json"], &[]);
+    assert_eq!(node.ended().await, 3);
+    let log = node.log();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"))).collect();
+    let last = lines.last().expect("a line");
+    assert!(last["message"].as_str().is_some_and(|text| text.starts_with("every bot has failed for good: bots[0]: ")), "{last}");
+    assert!(last["level"] == "ERROR" && last["timestamp"].is_string(), "{last}");
+    let (code, _, error) = harness::run(&["run", "--log-format", "json", "--encoding", "xml"], &[], world.path());
+    assert_eq!(code, 2);
+    let told: serde_json::Value = serde_json::from_str(error.trim()).unwrap_or_else(|_| panic!("not JSON: {error}"));
+    assert!(told["message"].as_str().is_some_and(|text| text.contains("\"xml\" is not one of")), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_cannot_start_is_listed_and_does_not_hold_the_others_back() {
+    let world = World::new(|_| {}).await;
+    world.write("", "");
+    let path = world.path().join("trunkline.toml");
+    let config = std::fs::read_to_string(&path).expect("written") + "[[bots]]\ntoken = \"d3Jvbmc.this.is-wrong\"\n";
+    std::fs::write(&path, config).expect("written");
+    let mut node = Process::start(world.path(), &["run"], &[]);
+    world.ready(&mut node).await;
+    let (_, admin) = node.ports().await;
+    let (code, body) = get(admin, "/readyz").await.expect("an answer");
+    assert_eq!(code, 200, "{body}");
+    assert!(body.starts_with("ready: 1 of 1 shards have been ready\nbot bots[1] has failed for good: "), "{body}");
+    let (code, out, _) = harness::run(&["status", "--admin", &admin.to_string()], &[], world.path());
+    assert_eq!(code, 0);
+    assert!(out.contains("BOT bots[1] (?)\n  failed for good: bots[1]: Discord does not know this bot token"), "{out}");
 }
 
 /// Refuses the connection with this code as soon as there is one.
@@ -199,11 +231,14 @@ fn an_unknown_key_is_named_with_its_nearest_neighbour() {
 }
 
 #[test]
-fn an_unknown_variable_is_named() {
+fn an_unknown_variable_is_named_with_its_nearest_neighbour() {
     let dir = tempfile::tempdir().expect("a folder");
     let (code, _, error) = harness::run(&["check"], &[("DISCORD_TOKEN", "a.b.c"), ("TRUNKLINE_DISCORD_ENCODNG", "etf")], dir.path());
     assert_eq!(code, 2);
-    assert!(error.contains("TRUNKLINE_DISCORD_ENCODNG names no configuration key; unset it or see `trunkline check --keys`"), "{error}");
+    assert!(error.contains("TRUNKLINE_DISCORD_ENCODNG names no configuration key; did you mean TRUNKLINE_DISCORD_ENCODING?"), "{error}");
+    let (code, _, error) = harness::run(&["check"], &[("DISCORD_TOKEN", "a.b.c"), ("TRUNKLINE_WHATEVER_THAT_IS", "1")], dir.path());
+    assert_eq!(code, 2);
+    assert!(error.contains("TRUNKLINE_WHATEVER_THAT_IS names no configuration key; unset it or see `trunkline check --keys`"), "{error}");
 }
 
 #[test]
@@ -485,7 +520,12 @@ async fn an_unreachable_discord_is_tried_until_it_comes_and_told_once() {
     let line = node.says(&told).await;
     assert!(line.contains("WARN") && line.contains("bots[0]"), "{line}");
     let (_, admin) = node.ports().await;
-    assert_eq!(get(admin, "/readyz").await.map(|(code, _)| code), Some(503));
+    let (code, body) = get(admin, "/readyz").await.expect("an answer");
+    assert_eq!(code, 503);
+    assert!(body.contains("bot bots[0] waits to start: Discord cannot be reached at "), "{body}");
+    let (code, out, _) = harness::run(&["status", "--admin", &admin.to_string()], &[], dir.path());
+    assert_eq!(code, 0);
+    assert!(out.contains("  cannot start for ") && out.contains(" UTC): Discord cannot be reached at "), "{out}");
     assert_eq!(get(admin, "/healthz").await.map(|(code, _)| code), Some(200));
     // Long enough for the second and third attempt.
     tokio::time::sleep(Duration::from_millis(3_200)).await;
@@ -495,6 +535,8 @@ async fn an_unreachable_discord_is_tried_until_it_comes_and_told_once() {
     node.says("Discord answers again after ").await;
     node.says("ready with a new session").await;
     assert_eq!(get(admin, "/readyz").await.map(|(code, _)| code), Some(200));
+    let (_, out, _) = harness::run(&["status", "--admin", &admin.to_string()], &[], dir.path());
+    assert!(!out.contains("cannot start"), "it has started:\n{out}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -520,6 +562,11 @@ async fn a_network_that_goes_away_is_told_once_and_the_session_resumes_when_it_i
     world.sim.fault(&Fault::new(FaultKind::Drop));
     let line = node.says("trying again until it can be reached").await;
     assert!(line.contains("WARN") && line.contains("shard=0/1"), "{line}");
+    let (_, admin) = node.ports().await;
+    let (_, out, _) = harness::run(&["status", "--admin", &admin.to_string()], &[], world.path());
+    assert!(out.contains("  attempt ") && out.contains(" to resume ") && out.contains(": the gateway could not be reached; "), "{out}");
+    let (code, body) = get(admin, "/readyz").await.expect("an answer");
+    assert_eq!(code, 200, "a reconnect is no reason: {body}");
     node.says("session resumed").await;
     let report = world.sim.report();
     assert_eq!((report.identifies, report.sessions[0].session_id.as_str()), (1, session.as_str()));
@@ -752,13 +799,18 @@ async fn a_guild_create_above_a_workers_limit_is_trimmed_marked_and_counted() {
 async fn events_that_nobody_consumes_are_told_in_one_line() {
     let world = World::new(|config| config.rate = 20.0).await;
     let mut node = world.run("");
+    let (clients, _) = node.ports().await;
     let line = node.says("nobody consumes").await;
     assert!(line.contains("WARN"), "{line}");
-    assert!(line.contains("group g: nobody consumes its events, ") && line.contains(" wait; connect a worker (`trunkline worker --group g`) within 1h 0m or 64.0 MiB in memory and 4.0 GiB on disk, or they fall off as a gap"), "{line}");
+    let hint = format!(
+        " wait; connect a worker (`trunkline worker --group g --addr {clients}`) within 1h 0m or 64.0 MiB in memory and 4.0 GiB on disk, or they fall off as a gap"
+    );
+    assert!(line.contains("group g: nobody consumes its events, ") && line.contains(&hint), "{line}");
     let (_, admin) = node.ports().await;
     let (code, out, _) = harness::run(&["status", "--admin", &admin.to_string()], &[], world.path());
     assert_eq!(code, 0);
-    assert!(out.contains("nobody consumes g: its events wait; connect a worker (`trunkline worker --group g`)"), "{out}");
+    let hint = format!("nobody consumes g: its events wait; connect a worker (`trunkline worker --group g --addr {clients}`)");
+    assert!(out.contains(&hint), "{out}");
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(node.said("nobody consumes"), 1, "{}", node.log());
 }

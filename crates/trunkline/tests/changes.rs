@@ -91,3 +91,38 @@ async fn other_intents_identify_afresh_and_say_so() {
     let told = idle.lock().expect("no worker panicked");
     assert_eq!(told.gaps().len(), 1, "the stretch between the sessions is told: {:?}", told.gaps());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_and_a_bot_that_are_taken_out_say_what_they_leave_behind_and_it_is_counted() {
+    let mut world = World::with_bots(discord(1), 2).await;
+    let messages = first_life(&mut world).await;
+    assert!(messages > 50, "hardly any traffic: {messages}");
+    let gone = world.sim.bot_ids()[1];
+
+    // The group that nobody consumed is called otherwise now, and the second bot is not there any more.
+    world.env.push(("TRUNKLINE_GROUPS_1_NAME", "another"));
+    world.more_tokens.clear();
+    world.start("");
+    world.ready().await;
+    log_says(&world, "group idle is not in the configuration any more: ", 1).await;
+    log_says(&world, &format!("1 shards of bot {gone} in the store are not in the configuration any more: "), 1).await;
+    let log = world.log_text();
+    for line in log.lines().filter(|line| line.contains("in the configuration any more")) {
+        assert!(line.contains("WARN") && line.contains("counted as gap cause"), "{line}");
+    }
+    let told = |cause: &'static str| {
+        let world = &world;
+        async move { world.metric("trunkline_gap_events_total", &format!("\"{cause}\"")).await }
+    };
+    let (of_group, of_bot) = (told("group_removed").await, told("bot_removed").await);
+    assert!(of_group > 20.0 && of_bot > 20.0, "{of_group} {of_bot}");
+    assert!(log.contains(&format!("any more: {of_group} events of ")), "{log}");
+    assert_eq!(world.metric("trunkline_gaps_total", "\"group_removed\"").await, 1.0);
+
+    // What is dropped is dropped once; what only waits is told at each start, until it is put back.
+    world.terminate().await;
+    world.start("");
+    world.ready().await;
+    log_says(&world, "in the store are not in the configuration any more: ", 2).await;
+    assert_eq!(world.log_text().matches("group idle is not in the configuration any more").count(), 1);
+}

@@ -81,8 +81,13 @@ async fn a_token_in_the_environment_is_all_it_takes() {
     assert_eq!((code, out.lines().count()), (0, 3), "{out}");
     for line in out.lines() {
         let words: Vec<_> = line.split_whitespace().collect();
-        assert_eq!((words[0].len(), words[1], words[2], words[3], words[4]), (12, "MESSAGE_CREATE", "shard", "0", "s"), "{line}");
-        assert_eq!((words[6], words[9]), ("guild", "B"), "{line}");
+        assert_eq!(
+            (words[0].len(), words[1], words[2], words[4], words[5], words[6]),
+            (12, "MESSAGE_CREATE", "bot", "shard", "0", "s"),
+            "{line}"
+        );
+        assert_eq!(words[3].parse(), Ok(sim.bot_ids()[0]), "{line}");
+        assert_eq!((words[8], words[11]), ("guild", "B"), "{line}");
         assert!(line.len() < 250, "too long to read: {line}");
     }
 
@@ -143,13 +148,37 @@ async fn everything_a_person_looks_at(dir: &Path, machine: &[(&str, &str)], admi
     let (code, _, error) = run(&["shard", "restart", "--shard", "7"], machine, dir);
     assert_eq!(code, 1);
     has_all(&error, &["has no shard 7 here"]);
+    let (code, _, error) = run(&["shard", "identify"], machine, dir);
+    assert_eq!(code, 2);
+    has_all(&error, &["shards identify by themselves", "--use-reserve lets shards that wait", "--shard N --fresh drops the session"]);
+
+    // The two ports are easily mistaken for one another.
+    let (code, _, error) = run(&["worker", "--addr", &admin.to_string(), "--log", "warn"], machine, dir);
+    assert_eq!(code, 1);
+    assert_eq!(
+        error,
+        format!(
+            "trunkline: {admin} is trunkline's admin port; a worker connects to the clients' port (listen.clients, 127.0.0.1:4000 by \
+             default): give that with --addr\n"
+        )
+    );
 
     let (code, metrics) = get(admin, "/metrics").await.expect("metrics answer");
     assert_eq!(code, 200);
+    let bot = format!("bot=\"simulated-0\",bot_id=\"{}\"", view["bots"][0]["id"].as_str().expect("an id"));
+    let of_bot = [
+        format!("trunkline_shards{{{bot},state=\"live\"}} 1"),
+        format!("trunkline_identify_remaining{{{bot}}} 999"),
+        format!("trunkline_identify_total{{{bot}}} 1000"),
+        format!("trunkline_identify_reserve{{{bot}}} 100"),
+        format!("trunkline_gateway_compressed_bytes_total{{{bot}}} "),
+        format!("trunkline_gateway_plain_bytes_total{{{bot}}} "),
+        format!("trunkline_gateway_beat_rtt_seconds{{{bot},shard=\"0\"}} "),
+    ];
+    has_all(&metrics, &of_bot.each_ref().map(String::as_str));
     let wanted = [
         "trunkline_events_total{kind=\"GUILD_CREATE\"} 4",
         "trunkline_events_total{kind=\"MESSAGE_CREATE\"} ",
-        "trunkline_shards{bot=\"simulated-0\",state=\"live\"} 1",
         "trunkline_latency_seconds_bucket{le=\"0.001\"} ",
         "trunkline_latency_seconds_count ",
         "trunkline_group_log_entries{group=\"default\"} ",
@@ -158,14 +187,8 @@ async fn everything_a_person_looks_at(dir: &Path, machine: &[(&str, &str)], admi
         "trunkline_group_log_oldest_age_ms{group=\"default\"} ",
         "trunkline_group_in_flight{group=\"default\"} ",
         "trunkline_core_commands_queued{core=\"0\"} 0",
-        "trunkline_identify_remaining{bot=\"simulated-0\"} 999",
-        "trunkline_identify_total{bot=\"simulated-0\"} 1000",
-        "trunkline_identify_reserve{bot=\"simulated-0\"} 100",
         "# TYPE trunkline_gateway_reconnects_total counter",
         "# TYPE trunkline_gateway_sessions_lost_total counter",
-        "trunkline_gateway_compressed_bytes_total{bot=\"simulated-0\"} ",
-        "trunkline_gateway_plain_bytes_total{bot=\"simulated-0\"} ",
-        "trunkline_gateway_beat_rtt_seconds{bot=\"simulated-0\",shard=\"0\"} ",
         "trunkline_checkpoints_total ",
         "trunkline_store_failing 0",
         "trunkline_group_acknowledged_total{group=\"default\"} ",
@@ -264,7 +287,7 @@ async fn two_bots_share_a_process_and_a_range_of_shards_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_signal_ends_at_once() {
+async fn a_second_signal_ends_at_once_and_one_given_twice_does_not() {
     let token = token();
     let discord = Config { bots: vec![BotConfig::new(&token)], rate: 50.0, guilds: 2, members: 5, ..Config::default() };
     let sim = Sim::start(discord).await.expect("the simulated Discord starts");
@@ -281,9 +304,11 @@ async fn a_second_signal_ends_at_once() {
     options.extended = true;
     let mut worker = WorkerClient::connect(options).await.expect("connected");
     while !matches!(tokio::time::timeout(PATIENCE, worker.next()).await.expect("an event"), Some(Received::Event(_))) {}
-    node.signal("INT");
+    // A terminal gives Ctrl-C to the whole group, and whoever started the process passes it on: that is one signal, given twice.
+    let twice = format!("kill -INT {0}; kill -TERM {0}", node.pid());
+    assert!(std::process::Command::new("sh").args(["-c", &twice]).status().is_ok_and(|status| status.success()));
     node.says("stopping: sessions stay resumable; a second signal ends at once").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
     assert!(node.runs(), "it waits for the worker:\n{}", node.log());
     let began = Instant::now();
     node.signal("TERM");
@@ -295,6 +320,45 @@ async fn a_second_signal_ends_at_once() {
     let mut node = Process::start(dir.path(), &["run", "--clients", "127.0.0.1:0", "--admin", "127.0.0.1:0"], &[]);
     node.says("session resumed").await;
     assert_eq!(sim.report().identifies, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_find_a_process_by_its_configuration_and_hints_carry_its_addresses() {
+    let token = token();
+    let discord = Config { bots: vec![BotConfig::new(&token)], rate: 50.0, guilds: 2, members: 5, ..Config::default() };
+    let sim = Sim::start(discord).await.expect("the simulated Discord starts");
+    let (dir, elsewhere) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (clients, admin) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let config = format!(
+        "[discord]\napi = \"{}\"\n[listen]\nclients = \"{clients}\"\nadmin = \"{admin}\"\n[[bots]]\ntoken_env = \"THE_BOT\"\n[[groups]]\nname = \"print\"\ntoken = \"hush-{:x}\"\n",
+        sim.api_url(),
+        nonce()
+    );
+    std::fs::write(dir.path().join("trunkline.toml"), config).expect("written");
+    let mut node = Process::start(dir.path(), &["run"], &[("THE_BOT", &token)]);
+    node.says("ready with a new session").await;
+
+    // In the same folder nothing needs to be said, though the bot's token is not at hand; elsewhere the file does.
+    let file = dir.path().join("trunkline.toml").display().to_string();
+    let named = ["--config", file.as_str()];
+    for (folder, config) in [(dir.path(), &[][..]), (elsewhere.path(), &named[..])] {
+        let with = |args: &[&'static str]| -> Vec<&str> { args.iter().copied().chain(config.iter().copied()).collect() };
+        let (code, status, error) = run(&with(&["status"]), &[], folder);
+        assert_eq!(code, 0, "{error}");
+        has_all(&status, &["0/1", "live", &format!("(`trunkline worker --group print --addr {clients}`)")]);
+        let (code, list, error) = run(&with(&["shard", "list"]), &[], folder);
+        assert_eq!((code, list.lines().count()), (0, 1), "{error}");
+        let (code, out, error) = run(&with(&["worker", "--count", "1", "--json", "--id", "one"]), &[], folder);
+        assert_eq!((code, out.lines().count()), (0, 1), "{error}");
+    }
+    let (code, _, error) = run(&["worker"], &[], elsewhere.path());
+    assert_eq!(code, 2, "{error}");
+    // A worker that just goes, or is killed, is no error of a protocol.
+    let mut worker = Process::start(dir.path(), &["worker", "--id", "killed"], &[]);
+    worker.says("joined group print at ").await;
+    worker.signal("KILL");
+    node.says("worker's stream broke: the worker closed the connection; its guilds wait for it").await;
+    assert_eq!(node.said("h2 protocol error"), 0, "{}", node.log());
 }
 
 #[test]
@@ -345,6 +409,8 @@ fn check_prints_every_value_in_force_with_its_origin_and_no_secret() {
         ("log.level = \"debug\"", "environment TRUNKLINE_LOG_LEVEL"),
         ("bots.0.token = \"***\"", "trunkline.toml:4:1"),
         ("bots.0.intents = [\"GUILDS\"]", "trunkline.toml:5:1"),
+        ("bots.0.shards = \"auto\"", "default"),
+        ("groups.0.limits.memory_bytes = \"64MiB\"", "default"),
         ("groups.0.token = \"***\"", "trunkline.toml:8:1"),
         ("groups.0.limits.age_ms = \"30s\"", "environment TRUNKLINE_GROUPS_0_LIMITS_AGE_MS"),
     ] {

@@ -11,8 +11,16 @@ use crate::Result;
 
 const GUILDS: u32 = 200;
 
+/// Whole ETF messages.
+pub(crate) type Frames = Vec<Vec<u8>>;
+
 /// Whole ETF messages, dispatches only, of traffic of this mix.
 pub(crate) fn record(mix: Mix, events: usize) -> Result<Vec<Vec<u8>>> {
+    record_with_start(mix, events).map(|(_, events)| events)
+}
+
+/// What came before the traffic (READY and the guilds), and the traffic.
+pub(crate) fn record_with_start(mix: Mix, events: usize) -> Result<(Frames, Frames)> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let sim = Sim::start(Config { guilds: GUILDS, members: 100, mix, seed: 7, ..Config::default() }).await?;
@@ -39,8 +47,8 @@ pub(crate) fn record(mix: Mix, events: usize) -> Result<Vec<Vec<u8>>> {
     })
 }
 
-/// Logs in by hand and reads dispatches; those of the start are left out.
-fn listen(mut stream: TcpStream, events: usize, all_guilds: impl FnOnce()) -> std::io::Result<Vec<Vec<u8>>> {
+/// Logs in by hand and reads dispatches; those of the start apart.
+fn listen(mut stream: TcpStream, events: usize, all_guilds: impl FnOnce()) -> std::io::Result<(Frames, Frames)> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let head = "GET /?v=10&encoding=etf HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
     stream.write_all(head.as_bytes())?;
@@ -53,12 +61,13 @@ fn listen(mut stream: TcpStream, events: usize, all_guilds: impl FnOnce()) -> st
     stream.write_all(&masked(&identify()))?;
     let mut stream = std::io::BufReader::with_capacity(1 << 20, stream);
     let mut all_guilds = Some(all_guilds);
-    let (mut guilds, mut frames) = (0, Vec::with_capacity(events));
+    let (mut guilds, mut start, mut frames) = (0, Vec::new(), Vec::with_capacity(events));
     while frames.len() < events {
         let frame = read_message(&mut stream)?;
         let Ok(document) = Value::parse(Encoding::Etf, &frame, &Limits::GATEWAY) else { continue };
         let Some(name) = document.get("t").and_then(|t| t.as_str().map(std::borrow::Cow::into_owned)) else { continue };
         if guilds < GUILDS {
+            start.push(frame);
             guilds += u32::from(name == "GUILD_CREATE");
             if guilds == GUILDS
                 && let Some(tell) = all_guilds.take()
@@ -69,7 +78,7 @@ fn listen(mut stream: TcpStream, events: usize, all_guilds: impl FnOnce()) -> st
             frames.push(frame);
         }
     }
-    Ok(frames)
+    Ok((start, frames))
 }
 
 fn read_message(stream: &mut impl Read) -> std::io::Result<Vec<u8>> {

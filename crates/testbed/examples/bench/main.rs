@@ -1,18 +1,31 @@
-//! The benches of the whole, printed as one table: `scripts/bench`, or `scripts/bench --short` for the half-minute form.
+//! The benches of the whole, printed as one table: `scripts/bench`, or `scripts/bench --short` for the form that takes a minute.
 //!
-//! - What an event costs to decode and route, against `serde_json::Value` of the same event and against decompressing alone.
-//! - The whole path: simulated Discord, node and one worker as processes of their own on two cores.
-//! - Socket to worker latency at half of the rate that is asked for.
+//! - `decode`: what an event costs to decode and route, against `serde_json::Value` of the same event, against merely walking over its
+//!   terms and against decompressing alone. What that cost is made of: `scripts/instructions`.
+//! - `inside`: the whole way of an event inside the process, against decompressing alone.
+//! - `peers`: parsing, applying, holding the same world, against the best-known Rust libraries.
+//! - `start`: from a durable copy to the first lookup answered.
+//! - `path`: simulated Discord, node and one worker as processes of their own on two cores; latency at half of the rate asked for.
+//! - `lookups`: single gets through gRPC while events are applied, against calls that do nothing.
+//! - `shards` (long form only): 720 shards, and what an idle one holds.
 //!
-//! JSON's ratio always binds, ETF's in the full form: both sides are taken in one run, as the best of several rounds, so that a busy machine hardly moves them.
-//! Rates bind in the full form; in the short form a missed rate is a warning, because a gate shares its machine with others. Lost
-//! events are an error in every form.
+//! What is a ratio of two things of one run, best of several rounds, binds in every form, unless both sides are so small or so unlike
+//! that a busy machine moves them. Rates and times bind in the full form; in the short form a missed one is a warning, because a gate
+//! shares its machine with others. Lost events are an error in every form.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, clippy::cast_precision_loss, reason = "a bench")]
 
 mod corpus;
 mod decode;
+mod instructions;
+mod lookups;
 mod path;
+mod peers;
+mod process;
+mod shards;
+mod start;
 mod table;
+mod walk;
+mod whole;
 mod worker;
 
 use std::path::PathBuf;
@@ -47,9 +60,14 @@ fn main() -> ExitCode {
         ["worker", address, group, token] => worker::run(address, group, token).map(|()| true),
         [] => bench(FULL),
         ["--short"] => bench(SHORT),
-        ["decode"] => decode_only(),
+        ["only", part] => only(part, FULL),
+        ["only", part, "--short"] => only(part, SHORT),
+        ["start", folder, guilds] => start::start(folder, guilds).map(|()| true),
+        ["hold", side, configuration, file] => peers::hold(side, configuration, file).map(|()| true),
+        ["record", folder] => instructions::record(folder.as_ref()),
+        ["instructions", way, file] => instructions::read(way, file.as_ref()),
         _ => {
-            eprintln!("usage: scripts/bench [--short]");
+            eprintln!("usage: scripts/bench [--short], scripts/bench only PART [--short]; parts: {}", PARTS.join(", "));
             return ExitCode::from(2);
         }
     };
@@ -63,18 +81,39 @@ fn main() -> ExitCode {
     }
 }
 
+/// Parts of the table, in its order.
+const PARTS: [&str; 7] = ["decode", "inside", "peers", "start", "path", "lookups", "shards"];
+
 fn bench(form: Form) -> Result<bool> {
-    let mut table = Table::new();
-    decode::measure(form, &mut table)?;
-    let trunkline = binary()?;
-    path::measure(form, &trunkline, &mut table)?;
-    Ok(table.print(form.short))
+    some(form, &PARTS)
 }
 
-fn decode_only() -> Result<bool> {
+fn only(part: &str, form: Form) -> Result<bool> {
+    if !PARTS.contains(&part) {
+        return Err(format!("parts of the bench: {}", PARTS.join(", ")).into());
+    }
+    some(form, &[part])
+}
+
+fn some(form: Form, parts: &[&str]) -> Result<bool> {
     let mut table = Table::new();
-    decode::measure(FULL, &mut table)?;
-    Ok(table.print(false))
+    let mut worlds = None;
+    for part in parts {
+        if matches!(*part, "peers" | "start") && worlds.is_none() {
+            worlds = Some(peers::Worlds::write(form)?);
+        }
+        match (*part, &worlds) {
+            ("decode", _) => decode::measure(form, &mut table)?,
+            ("inside", _) => whole::measure(form, &mut table)?,
+            ("peers", Some(worlds)) => peers::measure(form, worlds, &mut table)?,
+            ("start", Some(worlds)) => start::measure(form, &worlds.world, &worlds.etf, &mut table)?,
+            ("path", _) => path::measure(form, &binary()?, &mut table)?,
+            ("lookups", _) => lookups::measure(form, &binary()?, &mut table)?,
+            ("shards", _) if !form.short => shards::measure(&binary()?, &mut table)?,
+            _ => {}
+        }
+    }
+    Ok(table.print(form.short))
 }
 
 /// `trunkline`, built beside this program.

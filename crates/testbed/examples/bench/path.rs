@@ -1,27 +1,21 @@
 //! The whole path: `trunkline sim`, `trunkline run` and one worker, each a process, on two cores.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::process::{Play, START, Stage, TICKS_PER_SECOND, Worker, http, number, until};
 use crate::table::{Binding, Table};
 use crate::{Form, RATE, Result};
 
 /// What is offered when the most is asked for: more than is carried, so that the path is never idle.
 const OFFERED: u64 = 2 * RATE;
 const SHARDS: u64 = 4;
-/// The first identify waits 5 s, as nothing is known of earlier ones.
-const START: Duration = Duration::from_secs(40);
 /// How long what is under way may take to arrive after the traffic's end.
 const SETTLE: Duration = Duration::from_secs(60);
 /// What startup leaves to be done when the first event has come.
 const WARM: Duration = Duration::from_millis(1_500);
-
-const GROUP_TOKEN: &str = "bench-group-token";
 
 /// What one run showed.
 struct Run {
@@ -74,118 +68,10 @@ pub(crate) fn measure(form: Form, trunkline: &Path, table: &mut Table) -> Result
     Ok(())
 }
 
-/// Ends with the bench, however that ends.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-impl Process {
-    /// Clock ticks of CPU time so far.
-    fn ticks(&self) -> Result<u64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        let fields: Vec<&str> = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
-        // utime and stime are fields 14 and 15; the name in brackets is the second.
-        let field = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok()).ok_or("an unknown form of /proc/PID/stat");
-        Ok(field(11)? + field(12)?)
-    }
-}
-
-/// The kernel's clock ticks a second, as it tells user space on every Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
-
-struct Worker {
-    process: Process,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Worker {
-    fn ask(&mut self) -> Result<Value> {
-        self.input.write_all(b"?\n")?;
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        if line.is_empty() {
-            return Err("the worker ended".into());
-        }
-        Ok(serde_json::from_str(&line)?)
-    }
-}
-
-fn number(value: &Value, key: &str) -> u64 {
-    value[key].as_u64().unwrap_or(0)
-}
-
-fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
-}
-
-fn http(address: SocketAddr, request: &str) -> Result<Value> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    stream.write_all(format!("{request} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
-    Ok(serde_json::from_str(body).unwrap_or(Value::Null))
-}
-
-fn until<T>(patience: Duration, what: &str, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let began = Instant::now();
-    loop {
-        match attempt() {
-            Ok(Some(done)) => return Ok(done),
-            Ok(None) if began.elapsed() > patience => return Err(format!("{what}: not within {} s", patience.as_secs()).into()),
-            Err(error) if began.elapsed() > patience => return Err(format!("{what}: {error}").into()),
-            _ => std::thread::sleep(Duration::from_millis(50)),
-        }
-    }
-}
-
-/// The machine's other settings must not reach the processes.
-fn command(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars() {
-        if name.starts_with("TRUNKLINE_") || name == "DISCORD_TOKEN" {
-            command.env_remove(name);
-        }
-    }
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    command
-}
-
 fn run(trunkline: &Path, rate: u64, seconds: u64) -> Result<Run> {
-    let scratch = tempfile::tempdir()?;
-    let (discord, clients, admin) = (free_address()?, free_address()?, free_address()?);
-    let token = "YmVuY2g.bench.never-a-real-token";
-    let mut sim = command(trunkline);
-    sim.args(["sim", "--listen", &discord.to_string(), "--token", token, "--shards", &SHARDS.to_string()]);
-    sim.args(["--max-concurrency", &SHARDS.to_string(), "--guilds", "400", "--members", "50"]);
-    sim.args(["--rate", &rate.to_string(), "--seed", "7", "--log", "warn"]);
-    let sim = Process(sim.spawn()?);
-    until(START, "the simulated Discord answers", || http(discord, "GET /sim/state").map(Some))?;
-
-    let config = scratch.path().join("trunkline.toml");
-    let text = format!(
-        "[discord]\napi = \"http://{discord}/api/v10\"\n[listen]\nclients = \"{clients}\"\nadmin = \"{admin}\"\n[store]\npath = \"{}\"\n[log]\nlevel = \"warn\"\n[[bots]]\ntoken = \"{token}\"\n[[groups]]\nname = \"bench\"\ntoken = \"{GROUP_TOKEN}\"\n",
-        scratch.path().join("store").display()
-    );
-    std::fs::write(&config, text)?;
-    let mut node = command(trunkline);
-    node.arg("run").arg("--config").arg(&config);
-    let node = Process(node.spawn()?);
-    until(START, "the node listens", || Ok(Some(TcpStream::connect(clients)?)))?;
-
-    let mut process = command(&std::env::current_exe()?);
-    process.args(["worker", &clients.to_string(), "bench", GROUP_TOKEN]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut process = Process(process.spawn()?);
-    let (Some(input), Some(output)) = (process.0.stdin.take(), process.0.stdout.take()) else { return Err("no pipes".into()) };
-    let mut worker = Worker { process, input, output: BufReader::new(output) };
+    let stage = Stage::open(trunkline, &Play { shards: SHARDS, guilds: 400, members: 50, rate, group: "" })?;
+    let (sim, node, discord) = (&stage.sim, &stage.node, stage.discord);
+    let mut worker = stage.worker()?;
 
     // Every guild has come, and some traffic after them.
     until(START, "events arrive", || Ok((number(&worker.ask()?, "received") > 1_000).then_some(())))?;

@@ -75,7 +75,7 @@ impl Board {
             self.latencies.get(index.min(self.latencies.len().saturating_sub(1))).copied().unwrap_or(0)
         };
         let answer = json!({
-            "received": self.received, "repeated": self.repeated, "gaps": self.gaps, "body_bytes": self.body_bytes, "at_us": now_us(),
+            "received": self.received, "repeated": self.repeated, "gaps": self.gaps, "sessions": self.sequences.len(), "body_bytes": self.body_bytes, "at_us": now_us(),
             "latency_us_p50": at(0.50), "latency_us_p99": at(0.99),
         });
         self.latencies.clear();

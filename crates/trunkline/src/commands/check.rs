@@ -25,10 +25,7 @@ pub fn check(args: &CheckArgs) -> ExitCode {
     };
     match config::parse_with_document(&sources) {
         Ok((config, document)) => {
-            say(config::show(&document).trim_end());
-            if document.entries.keys().all(|path| !path.starts_with("bots.")) {
-                say(&format!("{:<58} # {}", "bots.0.token = \"***\"", config.bots[0].token_origin));
-            }
+            say(config::show(&document, &config).trim_end());
             for warning in &config.warnings {
                 complain(&format!("warning: {warning}"));
             }

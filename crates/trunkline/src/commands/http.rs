@@ -24,31 +24,39 @@ pub fn ask(admin: &str, method: hyper::Method, path: &str) -> Result<(u16, Vec<u
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime did not start: {error}"))?;
+    runtime.block_on(request(admin, method, path))
+}
+
+async fn request(admin: &str, method: hyper::Method, path: &str) -> Result<(u16, Vec<u8>), String> {
     let base = if admin.contains("://") { admin.trim_end_matches('/').to_owned() } else { format!("http://{admin}") };
-    runtime.block_on(async {
-        let request = hyper::Request::builder()
-            .method(method)
-            .uri(format!("{base}{path}"))
-            .header(crate::roles::admin::CONTROL_HEADER, "1")
-            .body(Empty::<Bytes>::new())
-            .map_err(|error| format!("\"{admin}\" is not an address ({error}); write IP:PORT with --admin"))?;
-        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-        let exchange = async {
-            let response = client
-                .request(request)
-                .await
-                .map_err(|_| format!("nothing answers at {admin}; is `trunkline run` running, and is --admin its listen.admin?"))?;
-            let code = response.status().as_u16();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-                .collect()
-                .await
-                .map_err(|error| format!("the answer of {admin} broke off: {error}"))?;
-            Ok((code, body.to_bytes().to_vec()))
-        };
-        tokio::time::timeout(PATIENCE, exchange)
+    let request = hyper::Request::builder()
+        .method(method)
+        .uri(format!("{base}{path}"))
+        .header(crate::roles::admin::CONTROL_HEADER, "1")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| format!("\"{admin}\" is not an address ({error}); write IP:PORT with --admin"))?;
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let exchange = async {
+        let response = client
+            .request(request)
             .await
-            .unwrap_or_else(|_| Err(format!("{admin} did not answer within {} s", PATIENCE.as_secs())))
-    })
+            .map_err(|_| format!("nothing answers at {admin}; is `trunkline run` running, and is --admin its listen.admin?"))?;
+        let code = response.status().as_u16();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|error| format!("the answer of {admin} broke off: {error}"))?;
+        Ok((code, body.to_bytes().to_vec()))
+    };
+    tokio::time::timeout(PATIENCE, exchange)
+        .await
+        .unwrap_or_else(|_| Err(format!("{admin} did not answer within {} s", PATIENCE.as_secs())))
+}
+
+/// Whether an admin port answers there.
+pub async fn is_admin(address: &str) -> bool {
+    let answer = request(address, hyper::Method::GET, "/").await;
+    answer.is_ok_and(|(code, body)| code == 200 && body.starts_with(b"trunkline admin"))
 }
 
 /// Sends a command and prints what was done.

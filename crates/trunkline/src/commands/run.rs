@@ -1,6 +1,8 @@
 //! `trunkline run`.
 
+use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -9,26 +11,44 @@ use crate::cli::RunArgs;
 use crate::config::{self, Config};
 use crate::logging;
 use crate::roles::node::Node;
+use crate::roles::state::StateNode;
+
+/// A signal that comes so soon after the first is the same one: a terminal sends Ctrl-C to a whole process group, and whoever started us
+/// passes it on, or sends SIGTERM on its own end.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 const ROLES: [&str; 2] = ["gateway", "dispatch"];
+
+/// The role that reads PostgreSQL and holds no shard.
+const STATE: &str = "state";
 
 /// Runs until a signal or until every bot has failed for good.
 #[must_use]
 pub fn run(args: &RunArgs) -> ExitCode {
-    for role in &args.roles {
+    let state = args.roles.iter().any(|role| role == STATE);
+    for role in args.roles.iter().filter(|role| *role != STATE) {
         if !ROLES.contains(&role.as_str()) {
-            complain(&format!("--roles {role}: this version has the roles {}", ROLES.join(" and ")));
+            complain(&format!("--roles {role}: this version has the roles {}, and {STATE} for a process of its own", ROLES.join(" and ")));
+            return ExitCode::from(USAGE);
+        }
+        if state {
+            complain(
+                "--roles: state is for a process of its own; where gateway and dispatch run, the state API is served from the live caches",
+            );
             return ExitCode::from(USAGE);
         }
     }
-    if !args.roles.is_empty() && ROLES.iter().any(|role| !args.roles.iter().any(|r| r == role)) {
+    if !state && !args.roles.is_empty() && ROLES.iter().any(|role| !args.roles.iter().any(|r| r == role)) {
         complain("--roles: gateway and dispatch run together in this version; name both or leave --roles out");
         return ExitCode::from(USAGE);
     }
-    let config = match sources(&args.config)
-        .map_err(|text| vec![text])
-        .and_then(|sources| config::parse(&sources).map_err(|problems| problems.iter().map(ToString::to_string).collect()))
-    {
+    let parsed = sources(&args.config).map_err(|text| vec![text]).and_then(|mut sources| {
+        sources.without_bots = state;
+        // Before anything is known to be right, so that what is wrong is told in the form that is read.
+        logging::speak_json(config::wants_json(&sources));
+        config::parse(&sources).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    });
+    let config = match parsed {
         Ok(config) => config,
         Err(problems) => {
             for problem in problems {
@@ -44,6 +64,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
     end_on_panic();
     raise_file_limit();
     match edge_runtime() {
+        Ok(runtime) if state => runtime.block_on(run_state(config)),
         Ok(runtime) => runtime.block_on(run_node(config)),
         Err(error) => {
             complain(&format!("the runtime did not start: {error}"));
@@ -57,7 +78,10 @@ pub fn run(args: &RunArgs) -> ExitCode {
 fn end_on_panic() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        tell(info);
+        match logging::json_line("ERROR", &info.to_string()) {
+            Some(line) => drop(writeln!(std::io::stderr(), "{line}")),
+            None => tell(info),
+        }
         let thread = std::thread::current();
         let name = thread.name().unwrap_or_default();
         if name.starts_with("core-") || name.starts_with("store") {
@@ -88,6 +112,30 @@ pub fn edge_runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("edge").enable_all().build()
 }
 
+/// The state API alone, until a signal.
+async fn run_state(config: Config) -> ExitCode {
+    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
+        (Err(error), _) | (_, Err(error)) => {
+            complain(&format!("signals cannot be caught: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let node = match StateNode::start(config).await {
+        Ok(node) => node,
+        Err(text) => {
+            complain(&text);
+            return ExitCode::FAILURE;
+        }
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    node.stop().await;
+    OK
+}
+
 async fn run_node(config: Config) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -112,8 +160,7 @@ async fn run_node(config: Config) -> ExitCode {
         }
     };
     tracing::info!("clients connect to {} (gRPC), metrics and status are on http://{}", node.clients(), node.admin());
-    let usual = node.clients().port() == 4000 && node.clients().ip().is_loopback();
-    let addr = if usual { String::new() } else { format!(" --addr {}", node.clients()) };
+    let addr = node.shared().at.addr_flag();
     for (group, path) in node.token_files() {
         tracing::info!(
             "group {group}: its token is in {}; `trunkline worker --group {group} --store {}{addr}` finds it",
@@ -126,13 +173,28 @@ async fn run_node(config: Config) -> ExitCode {
         _ = interrupt.recv() => None,
         _ = terminate.recv() => None,
     };
-    if failed.is_none() {
+    let first = failed.is_none().then(Instant::now);
+    if first.is_some() {
         tracing::info!("stopping: sessions stay resumable; a second signal ends at once");
     }
+    let second = async {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if first.is_none_or(|first| first.elapsed() >= SAME_SIGNAL) {
+                return;
+            }
+            tracing::debug!("a signal within {} ms of the first counts as the same", SAME_SIGNAL.as_millis());
+        }
+    };
     let stopped = tokio::select! {
         stopped = node.stop() => stopped,
-        _ = interrupt.recv() => { complain("ended at once; the last checkpoint stands"); return ExitCode::FAILURE; }
-        _ = terminate.recv() => { complain("ended at once; the last checkpoint stands"); return ExitCode::FAILURE; }
+        () = second => {
+            complain("ended at once; the last checkpoint stands");
+            return ExitCode::FAILURE;
+        }
     };
     match &stopped.saved {
         Ok(()) => tracing::info!(

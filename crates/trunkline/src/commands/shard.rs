@@ -2,14 +2,15 @@
 
 use std::process::ExitCode;
 
-use super::{OK, complain, http, say, status};
-use crate::cli::ShardCommand;
+use super::reach::Reach;
+use super::{OK, USAGE, complain, http, say, status};
+use crate::cli::{AdminArgs, ShardCommand};
 
 /// Does it.
 #[must_use]
 pub fn shard(command: &ShardCommand) -> ExitCode {
     match command {
-        ShardCommand::List(admin) => match status::fetch(&admin.admin) {
+        ShardCommand::List(admin) => match at(admin).and_then(|address| status::fetch(&address)) {
             Ok((_, whole)) => {
                 for bot in &whole.bots {
                     for shard in &bot.shards {
@@ -18,8 +19,9 @@ pub fn shard(command: &ShardCommand) -> ExitCode {
                             line["bot"] = bot.id.clone().into();
                             say(&line.to_string());
                         } else {
+                            let why = shard.why.as_ref().map(|why| format!(" · {why}")).unwrap_or_default();
                             say(&format!(
-                                "{} {}/{} {} session {} s {} guilds {}",
+                                "{} {}/{} {} session {} s {} guilds {}{why}",
                                 bot.name, shard.index, shard.count, shard.state, shard.session, shard.s, shard.guilds
                             ));
                         }
@@ -36,13 +38,34 @@ pub fn shard(command: &ShardCommand) -> ExitCode {
             let bot = args.bot.map(|id| format!("bot={id}&")).unwrap_or_default();
             let path = match args.shard {
                 Some(shard) if args.fresh => format!("/control/shard/restart?{bot}shard={shard}&fresh=true"),
-                _ => format!("/control/identify/use-reserve?{bot}"),
+                _ if args.use_reserve => format!("/control/identify/use-reserve?{bot}"),
+                _ => {
+                    complain(
+                        "shards identify by themselves where they must. Say what you want beyond that: --use-reserve lets shards that wait \
+                         use the reserve of the day's identifies; --shard N --fresh drops the session of shard N and identifies anew",
+                    );
+                    return ExitCode::from(USAGE);
+                }
             };
-            http::command(&args.admin.admin, args.admin.json, path.trim_end_matches(['&', '?']))
+            send(&args.admin, path.trim_end_matches(['&', '?']))
         }
         ShardCommand::Restart(args) => {
             let bot = args.bot.map(|id| format!("bot={id}&")).unwrap_or_default();
-            http::command(&args.admin.admin, args.admin.json, &format!("/control/shard/restart?{bot}shard={}", args.shard))
+            send(&args.admin, &format!("/control/shard/restart?{bot}shard={}", args.shard))
+        }
+    }
+}
+
+fn at(admin: &AdminArgs) -> Result<String, String> {
+    Reach::read(admin.config.as_deref()).map(|reach| reach.admin(admin.admin.as_deref()))
+}
+
+fn send(admin: &AdminArgs, path: &str) -> ExitCode {
+    match at(admin) {
+        Ok(address) => http::command(&address, admin.json, path),
+        Err(text) => {
+            complain(&text);
+            ExitCode::FAILURE
         }
     }
 }

@@ -1,8 +1,9 @@
 //! `trunkline sim`: the simulated Discord as a program, for tests of bots and libraries.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use trunkline_sim::{BotConfig, Config, Mix, Report, Sim, Tls, parse_schedule};
+use trunkline_sim::{BotConfig, Config, Mix, Report, Sim, StartError, Tls, parse_schedule};
 
 use super::{OK, USAGE, complain, say};
 use crate::cli::SimArgs;
@@ -69,9 +70,14 @@ async fn serve(args: &SimArgs, config: Config) -> ExitCode {
     let seed = config.seed;
     let sim = match Sim::start(config).await {
         Ok(sim) => sim,
-        Err(error) => {
+        // An address that is taken is the machine's affair; the others are arguments that cannot be.
+        Err(error @ StartError::Listen { .. }) => {
             complain(&error.to_string());
             return ExitCode::FAILURE;
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            return ExitCode::from(USAGE);
         }
     };
     let token = if args.token.is_empty() { " with the token \"sim\"" } else { "" };
@@ -89,8 +95,13 @@ async fn serve(args: &SimArgs, config: Config) -> ExitCode {
         _ = terminate.recv() => {}
     }
     let report = sim.stop().await;
-    for fault in report.client_faults.iter().take(20) {
-        tracing::warn!(kind = fault.kind, shard = fault.shard, "the client did wrong: {}", fault.text);
+    // Each was told when it happened.
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    for fault in &report.client_faults {
+        *kinds.entry(fault.kind).or_default() += 1;
+    }
+    for (kind, times) in kinds {
+        tracing::warn!("the client did wrong {times} times: {kind}");
     }
     tracing::info!(
         events = report.events_sent,
@@ -121,5 +132,49 @@ fn write_report(args: &SimArgs, report: &Report) -> ExitCode {
             complain(&format!("the report could not be written to {}: {error}", path.display()));
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn status(words: &[&str]) -> String {
+        let words = ["trunkline", "sim", "--listen", "127.0.0.1:0", "--for", "10ms"].iter().chain(words);
+        match Cli::try_parse_from(words).unwrap().command {
+            Command::Sim(args) => format!("{:?}", sim(&args)),
+            other => panic!("not a sim: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn arguments_that_cannot_be_end_with_status_2_and_sound_ones_with_0() {
+        let usage = format!("{:?}", ExitCode::from(2));
+        for words in [
+            &["--faults", "1s explode"][..],
+            &["--mix", "salad"],
+            &["--shards", "0"],
+            &["--max-concurrency", "0"],
+            &["--guilds", "4000000000"],
+            &["--log", "debgu"],
+            &["--tls-cert", "/nowhere/cert.pem", "--tls-key", "/nowhere/key.pem"],
+            &["--tls-cert", "/dev/null", "--tls-key", "/dev/null"],
+        ] {
+            assert_eq!(status(words), usage, "{words:?}");
+        }
+        assert_eq!(status(&["--mix", "every"]), format!("{:?}", ExitCode::SUCCESS));
+    }
+
+    #[test]
+    fn an_address_that_is_taken_is_no_bad_argument() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = taken.local_addr().unwrap().to_string();
+        let words = ["trunkline", "sim", "--for", "10ms", "--listen", &addr];
+        let Command::Sim(args) = Cli::try_parse_from(words).unwrap().command else { panic!("not a sim") };
+        assert_eq!(format!("{:?}", sim(&args)), format!("{:?}", ExitCode::FAILURE));
     }
 }

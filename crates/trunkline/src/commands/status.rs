@@ -10,7 +10,7 @@ use crate::roles::status::{BotStatus, Status};
 /// Prints the status.
 #[must_use]
 pub fn status(args: &AdminArgs) -> ExitCode {
-    match fetch(&args.admin) {
+    match super::reach::Reach::read(args.config.as_deref()).and_then(|reach| fetch(&reach.admin(args.admin.as_deref()))) {
         Ok((text, status)) => {
             say(if args.json { text.trim_end().to_owned() } else { show(&status) }.trim_end());
             OK
@@ -43,7 +43,7 @@ pub fn show(status: &Status) -> String {
     writeln!(out, "trunkline {} · pid {} · up {}", status.version, status.pid, age(status.uptime_ms)).ok();
     for bot in &status.bots {
         writeln!(out).ok();
-        show_bot(&mut out, bot);
+        show_bot(&mut out, bot, &status.admin_flag, status.bots.len() > 1);
     }
     writeln!(
         out,
@@ -69,8 +69,8 @@ pub fn show(status: &Status) -> String {
         if group.workers == 0 && group.entries > 0 {
             writeln!(
                 out,
-                "  nobody consumes {}: its events wait; connect a worker (`trunkline worker --group {}`)",
-                group.name, group.name
+                "  nobody consumes {}: its events wait; connect a worker (`trunkline worker --group {}{}`)",
+                group.name, group.name, status.addr_flag
             )
             .ok();
         }
@@ -87,11 +87,22 @@ pub fn show(status: &Status) -> String {
     out
 }
 
-fn show_bot(out: &mut String, bot: &BotStatus) {
+/// `admin`: what a command needs to find this process. `several`: it has to say which bot it means.
+fn show_bot(out: &mut String, bot: &BotStatus, admin: &str, several: bool) {
     let id = bot.id.as_deref().unwrap_or("?");
     writeln!(out, "BOT {} ({id})", bot.name).ok();
     if let Some(failed) = &bot.failed {
         writeln!(out, "  failed for good: {failed}").ok();
+    }
+    if let Some(waiting) = &bot.waiting {
+        writeln!(
+            out,
+            "  cannot start for {} (since {}): {}; it is tried again until it works",
+            age(waiting.for_ms),
+            time_of_day(waiting.since_unix_ms),
+            waiting.why
+        )
+        .ok();
     }
     if let Some(view) = &bot.identify {
         write!(
@@ -102,7 +113,10 @@ fn show_bot(out: &mut String, bot: &BotStatus) {
         .ok();
         let waiting = view.waiting.len();
         let waits = match view.blocked.as_deref() {
-            Some("reserve") => format!("; {waiting} shards WAIT for the reserve: `trunkline shard identify --use-reserve`"),
+            Some("reserve") => {
+                let which = if several { format!(" --bot {id}") } else { String::new() };
+                format!("; {waiting} shards WAIT for the reserve: `trunkline shard identify --use-reserve{which}{admin}`")
+            }
             Some(_) => format!("; {waiting} shards WAIT: the day's identifies are spent"),
             None if waiting > 0 => format!("; {waiting} shards wait their turn"),
             None => String::new(),
@@ -131,7 +145,17 @@ fn show_bot(out: &mut String, bot: &BotStatus) {
             shard.resumes
         )
         .ok();
+        if let Some(why) = &shard.why {
+            writeln!(out, "         {why}").ok();
+        }
     }
+}
+
+/// `21:50:02 UTC`: moments within a day or so are meant.
+#[must_use]
+pub fn time_of_day(unix_ms: u64) -> String {
+    let s = unix_ms / 1_000 % 86_400;
+    format!("{:02}:{:02}:{:02} UTC", s / 3_600, s % 3_600 / 60, s % 60)
 }
 
 /// `1.2 MiB`.

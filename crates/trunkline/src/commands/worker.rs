@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use trunkline_discord::EventKind;
-use trunkline_doors::client::{Done, Received, WorkerClient, WorkerOptions};
+use trunkline_doors::client::{ClientError, Done, Received, WorkerClient, WorkerOptions};
 use trunkline_wire::pylon::discord::v1::event::EventEnvelope;
 use trunkline_wire::pylon::discord::v1::event::event_envelope::{EventData, HeaderData};
 use trunkline_wire::trunkline::event::v1::GapEvent;
 use trunkline_wire::trunkline::worker::v1::{EventFilter, PayloadFormat};
 
-use super::{OK, USAGE, complain};
+use super::reach::Reach;
+use super::{OK, USAGE, complain, http};
 use crate::cli::WorkerArgs;
 use crate::logging;
 
@@ -31,8 +32,8 @@ pub fn worker(args: &WorkerArgs) -> ExitCode {
         complain(&format!("--filter {name}: there is no such event; write it as Discord does, for example MESSAGE_CREATE"));
         return ExitCode::from(USAGE);
     }
-    let token = match token(args) {
-        Ok(token) => token,
+    let target = match target(args) {
+        Ok(target) => target,
         Err(text) => {
             complain(&text);
             return ExitCode::from(USAGE);
@@ -45,30 +46,63 @@ pub fn worker(args: &WorkerArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(consume(args, &token))
+    runtime.block_on(consume(args, &target))
 }
 
-/// The token: by flag or environment, from the file named, or from the store of a process on this machine.
-fn token(args: &WorkerArgs) -> Result<String, String> {
+/// Where to go, and as what.
+struct Target {
+    address: String,
+    group: String,
+    token: String,
+}
+
+fn target(args: &WorkerArgs) -> Result<Target, String> {
+    let reach = Reach::read(args.config.as_deref())?;
+    let group = reach.group(args.group.as_deref())?;
+    Ok(Target { address: reach.clients(args.addr.as_deref()), token: token(args, &reach, &group)?, group })
+}
+
+/// The token: by flag or environment, from the file named, as the configuration says, or from the store of a process on this machine.
+fn token(args: &WorkerArgs, reach: &Reach, group: &str) -> Result<String, String> {
     if let Some(token) = &args.token {
         return Ok(token.trim().to_owned());
     }
-    let named = args.token_file.clone();
-    let path = named.clone().unwrap_or_else(|| args.store.join(format!("{}.token", args.group)));
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(text.trim().to_owned()),
-        Err(error) if named.is_some() => Err(format!("cannot read {}: {error}", path.display())),
-        Err(_) => Err(format!(
-            "no token for group {}: there is no {}; start `trunkline run` here first, or give --store, --token-file or --token",
-            args.group,
-            path.display()
-        )),
+    if let Some(path) = &args.token_file {
+        let read = std::fs::read_to_string(path);
+        return read.map(|text| text.trim().to_owned()).map_err(|error| format!("cannot read {}: {error}", path.display()));
     }
+    // A store named by hand is another process's than the file's.
+    if args.store.is_none()
+        && let Some(token) = reach.token(group)?
+    {
+        return Ok(token);
+    }
+    let path = reach.store(args.store.as_deref()).join(format!("{group}.token"));
+    std::fs::read_to_string(&path).map(|text| text.trim().to_owned()).map_err(|_| {
+        format!(
+            "no token for group {group}: there is no {}; start `trunkline run` here first, or give --store, --token-file or --token",
+            path.display()
+        )
+    })
 }
 
-fn options(args: &WorkerArgs, token: &str) -> WorkerOptions {
+/// What is to be said when the stream cannot be had because something else is at that address; trying again would not help.
+async fn wrong_port(address: &str, why: &str) -> Option<String> {
+    let strange = why.contains("HTTP status code 404") || why.contains("protocol error");
+    if strange && http::is_admin(address).await {
+        return Some(format!(
+            "{address} is trunkline's admin port; a worker connects to the clients' port (listen.clients, 127.0.0.1:4000 by default): give \
+             that with --addr"
+        ));
+    }
+    strange.then(|| {
+        format!("what answers at {address} does not speak the worker stream ({why}); is it trunkline's clients' port (listen.clients)?")
+    })
+}
+
+fn options(args: &WorkerArgs, target: &Target) -> WorkerOptions {
     let id = args.id.clone().unwrap_or_else(|| format!("printer-{}", std::process::id()));
-    let mut options = WorkerOptions::new(&args.addr, &args.group, token, &id);
+    let mut options = WorkerOptions::new(&target.address, &target.group, &target.token, &id);
     options.payload = PayloadFormat::RawJson;
     options.extended = true;
     options.done = Done::WithNext;
@@ -81,7 +115,7 @@ fn options(args: &WorkerArgs, token: &str) -> WorkerOptions {
     options
 }
 
-async fn consume(args: &WorkerArgs, token: &str) -> ExitCode {
+async fn consume(args: &WorkerArgs, target: &Target) -> ExitCode {
     let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
         Ok(terminate) => terminate,
         Err(error) => {
@@ -90,13 +124,19 @@ async fn consume(args: &WorkerArgs, token: &str) -> ExitCode {
         }
     };
     let mut client = loop {
-        match WorkerClient::connect(options(args, token)).await {
+        match WorkerClient::connect(options(args, target)).await {
             Ok(client) => break client,
-            Err(error) if args.once => {
-                complain(&error.to_string());
-                return ExitCode::FAILURE;
-            }
             Err(error) => {
+                if let ClientError::Refused { why, .. } = &error
+                    && let Some(text) = wrong_port(&target.address, why).await
+                {
+                    complain(&text);
+                    return ExitCode::FAILURE;
+                }
+                if args.once {
+                    complain(&error.to_string());
+                    return ExitCode::FAILURE;
+                }
                 complain(&format!("{error}; trying again"));
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
@@ -121,7 +161,7 @@ async fn consume(args: &WorkerArgs, token: &str) -> ExitCode {
             }
         };
         match received {
-            Some(Received::Joined { .. }) => tracing::info!("joined group {} at {}", args.group, args.addr),
+            Some(Received::Joined { .. }) => tracing::info!("joined group {} at {}", target.group, target.address),
             Some(Received::Event(envelope)) => {
                 let printed = if args.json { print_json(&mut out, &envelope) } else { print_line(&mut out, &envelope) };
                 if printed.is_err() {
@@ -140,6 +180,12 @@ async fn consume(args: &WorkerArgs, token: &str) -> ExitCode {
             Some(Received::Lost { why }) => tracing::warn!("the stream was lost ({why}); connecting again"),
             Some(Received::Closed { reason, why }) => {
                 drop(out.flush());
+                if reason.is_none()
+                    && let Some(text) = wrong_port(&target.address, &why).await
+                {
+                    complain(&text);
+                    return ExitCode::FAILURE;
+                }
                 let reason = reason.map(|reason| reason.as_str_name()).unwrap_or_default();
                 complain(&format!("the server closed the stream: {reason} {why}"));
                 return ExitCode::FAILURE;
@@ -154,14 +200,14 @@ async fn consume(args: &WorkerArgs, token: &str) -> ExitCode {
     OK
 }
 
-/// `12:03:44.120 MESSAGE_CREATE shard 3 s 812 guild 41771983423143937 1.2 kB {"id":…`
+/// `12:03:44.120 MESSAGE_CREATE bot 80351110224678912 shard 3 s 812 guild 41771983423143937 1.2 kB {"id":…`
 fn print_line(out: &mut impl std::io::Write, envelope: &EventEnvelope) -> std::io::Result<()> {
     let header = envelope.header.clone().unwrap_or_default();
     write!(out, "{} ", clock(&header))?;
     match &envelope.event_data {
-        Some(EventData::GapEvent(gap)) => return writeln!(out, "GAP shard {}: {}", gap.shard_id, gap_words(gap)),
+        Some(EventData::GapEvent(gap)) => return writeln!(out, "GAP bot {} shard {}: {}", gap.bot_id, gap.shard_id, gap_words(gap)),
         Some(EventData::RawEvent(raw)) => {
-            write!(out, "{:<28} shard {:<3} s {:<8}", raw.name, header.shard_id, header.discord_sequence)?;
+            write!(out, "{:<28} bot {} shard {:<3} s {:<8}", raw.name, header.bot_id, header.shard_id, header.discord_sequence)?;
             if header.guild_id != 0 {
                 write!(out, " guild {}", header.guild_id)?;
             }

@@ -164,7 +164,11 @@ impl Document {
             let origin = Origin::Environment(name.clone());
             match keys::from_environment(&name) {
                 Some(path) => self.set_text(&path, &value, origin),
-                None => self.problem(origin, "", format!("{name} names no configuration key; unset it or see `trunkline check --keys`")),
+                None => {
+                    let hint = keys::nearest_environment(&name)
+                        .map_or_else(|| "unset it or see `trunkline check --keys`".to_owned(), |near| format!("did you mean {near}?"));
+                    self.problem(origin, "", format!("{name} names no configuration key; {hint}"));
+                }
             }
         }
     }

@@ -36,8 +36,15 @@ pub const KEYS: &[Key] = &[
     key("discord.ca_file", "", "PEM file with an additional root certificate for https:// and wss://."),
     key("listen.clients", "\"127.0.0.1:4000\"", "Address of the clients' port (gRPC)."),
     key("listen.admin", "\"127.0.0.1:4001\"", "Address of the admin port (metrics, health, status)."),
+    key(
+        "state.encoding",
+        "\"json\"",
+        "How the state API answers callers who accept both: \"json\", or \"etf\" as Tatsu's did with its embedded store.",
+    ),
     key("listen.anonymous", "false", "Allow calls without a group token when listen.clients is not loopback."),
     key("store.path", "\"trunkline-data\"", "Directory of the embedded store."),
+    secret("store.url", "PostgreSQL database instead of the embedded store: postgres://USER:PASSWORD@HOST:PORT/DATABASE."),
+    key("store.url_file", "", "File that holds store.url."),
     key(
         "store.sync",
         "\"1s\"",
@@ -56,7 +63,29 @@ pub const KEYS: &[Key] = &[
     ),
     key("bots.*.shards", "\"auto\"", "\"auto\", a number, or { total = 64, first = 0, last = 15 } (inclusive)."),
     key("bots.*.presence", "", "Presence to identify with: { status = \"online\", activities = [...] }."),
+    key(
+        "bots.*.members",
+        "\"none\"",
+        "Members that Discord does not tell of by itself: \"none\" are asked for, or those that a lookup misses (\"lazy\"), or all of every guild (\"eager\", needs the guild_members intent).",
+    ),
     key("bots.*.large_threshold", "50", "Guild size (50 to 250) above which Discord leaves offline members out of GUILD_CREATE."),
+    key(
+        "bots.*.cache.off",
+        "[]",
+        "Kinds of objects that are not kept: \"presences\", \"members\", \"messages\", \"voice_states\", \"threads\", \"emojis\", \"stickers\", \"bans\", … (guilds always are).",
+    ),
+    key("bots.*.cache.messages", "50", "Messages kept of each channel; 0: none."),
+    key("bots.*.cache.messages_age_ms", "\"1h\"", "Age at which a message is no longer kept."),
+    key(
+        "bots.*.cache.messages_bytes",
+        "\"256MiB\"",
+        "Bytes of all of the bot's messages in this process, an equal part a shard; the oldest give way.",
+    ),
+    key(
+        "bots.*.cache.budget_bytes",
+        "",
+        "Bytes of the bot's whole cache in this process, an equal part a shard: beyond it presences give way first, then messages, then members who are offline; left out: no limit.",
+    ),
     key("groups.*.name", "", "Name of the worker group."),
     secret("groups.*.token", "The group's token; left out: made at the first start and kept in the store as NAME.token."),
     key("groups.*.token_env", "", "Name of the environment variable that holds the group's token."),
@@ -123,6 +152,26 @@ pub fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// The variable nearest to a mistyped one, with its numbers, for the error message.
+#[must_use]
+pub fn nearest_environment(name: &str) -> Option<String> {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let given = name.to_ascii_uppercase();
+    let numbers: Vec<&str> = given.split('_').filter(|part| is_number(part)).collect();
+    let plain: Vec<&str> = given.split('_').map(|part| if is_number(part) { "*" } else { part }).collect();
+    let plain = plain.join("_");
+    let of_keys = KEYS.iter().map(|key| format!("TRUNKLINE_{}", key.path.to_ascii_uppercase().replace('.', "_")));
+    // Read by commands, not by the server.
+    let known = of_keys.chain(["TRUNKLINE_CONFIG".to_owned(), "TRUNKLINE_TOKEN".to_owned()]);
+    // What all of them begin with says nothing of which is meant.
+    let (_, near) = known
+        .map(|candidate| (distance(&plain, &candidate), candidate))
+        .filter(|(d, candidate)| *d <= candidate.len().max(plain.len()).saturating_sub("TRUNKLINE_".len()) / 3)
+        .min()?;
+    let mut numbers = numbers.into_iter();
+    Some(near.split('_').map(|part| if part == "*" { numbers.next().unwrap_or("0") } else { part }).collect::<Vec<_>>().join("_"))
+}
+
 /// The concrete path that an environment variable sets: `TRUNKLINE_DISCORD_API` → `discord.api`,
 /// `TRUNKLINE_BOTS_0_TOKEN` → `bots.0.token`.
 #[must_use]
@@ -172,6 +221,21 @@ mod tests {
         assert_eq!(nearest("discord.encodng").as_deref(), Some("discord.encoding"));
         assert_eq!(nearest("bots.0.tokn").as_deref(), Some("bots.token"));
         assert_eq!(nearest("zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"), None);
+    }
+
+    #[test]
+    fn a_mistyped_variable_is_told_its_nearest_neighbour_with_its_own_number() {
+        for (given, near) in [
+            ("TRUNKLINE_DISCORD_ENCODNG", Some("TRUNKLINE_DISCORD_ENCODING")),
+            ("TRUNKLINE_BOTS_3_TOKN", Some("TRUNKLINE_BOTS_3_TOKEN")),
+            ("TRUNKLINE_BOT_0_INTENTS", Some("TRUNKLINE_BOTS_0_INTENTS")),
+            ("TRUNKLINE_GROUPS_12_LIMITS_AGE", Some("TRUNKLINE_GROUPS_12_LIMITS_AGE_MS")),
+            ("TRUNKLINE_BOTS_TOKEN", Some("TRUNKLINE_BOTS_0_TOKEN")),
+            ("TRUNKLINE_TOKENS", Some("TRUNKLINE_TOKEN")),
+            ("TRUNKLINE_SOMETHING_ELSE_ALTOGETHER", None),
+        ] {
+            assert_eq!(nearest_environment(given).as_deref(), near, "{given}");
+        }
     }
 
     #[test]

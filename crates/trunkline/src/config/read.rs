@@ -7,13 +7,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use trunkline_cache::{Kind, Kinds};
 use trunkline_delivery::{Filter, GroupLimits};
 use trunkline_discord::{Compression, EventKind, Intents, Token};
 use trunkline_etf::Encoding;
 
 use super::document::{Document, Entry, Origin, Problem, Raw};
 use super::{
-    BotConfig, Config, DiscordConfig, GroupConfig, GroupToken, ListenConfig, LogConfig, ShardsConfig, Sources, StoreConfig, Sync, keys,
+    BotCache, BotConfig, Config, DiscordConfig, GroupConfig, GroupToken, ListenConfig, LogConfig, Members, ShardsConfig, Sources,
+    StateConfig, StoreConfig, StoreUrl, Sync, keys,
 };
 
 /// Groups fit a 64 bit mask on every event.
@@ -28,7 +30,7 @@ pub(super) fn read(sources: &Sources) -> Result<(Config, Document), Vec<Problem>
     for (path, text, flag) in &sources.flags {
         document.set_text(path, text, Origin::Flag(flag.clone()));
     }
-    let mut reader = Reader { document, environment: &sources.environment, warnings: Vec::new() };
+    let mut reader = Reader { document, environment: &sources.environment, without_bots: sources.without_bots, warnings: Vec::new() };
     let config = reader.config();
     let Reader { mut document, .. } = reader;
     // In the order of the file, where a person goes through it; what is not of the file comes after.
@@ -42,9 +44,24 @@ pub(super) fn read(sources: &Sources) -> Result<(Config, Document), Vec<Problem>
     }
 }
 
+pub(super) fn store_url(sources: &Sources) -> Result<Option<StoreUrl>, Vec<Problem>> {
+    let mut document = Document::default();
+    if let Some((name, text)) = &sources.file {
+        document.add_file(name, text);
+    }
+    document.add_environment(sources.environment.iter().cloned());
+    for (path, text, flag) in &sources.flags {
+        document.set_text(path, text, Origin::Flag(flag.clone()));
+    }
+    let mut reader = Reader { document, environment: &sources.environment, without_bots: sources.without_bots, warnings: Vec::new() };
+    let url = reader.store_url();
+    if reader.document.problems.is_empty() { Ok(url) } else { Err(reader.document.problems) }
+}
+
 struct Reader<'a> {
     document: Document,
     environment: &'a [(String, String)],
+    without_bots: bool,
     warnings: Vec<String>,
 }
 
@@ -64,13 +81,15 @@ impl Reader<'_> {
             admin: self.address("listen.admin"),
             anonymous: self.boolean("listen.anonymous"),
         };
+        let state = StateConfig { encoding: self.word("state.encoding", &[("json", Encoding::Json), ("etf", Encoding::Etf)]) };
         if !listen.clients.ip().is_loopback() && listen.anonymous {
             self.warnings.push(format!(
                 "listen.anonymous = true on {}: anyone who reaches that address may call without a group token",
                 listen.clients
             ));
         }
-        let store = StoreConfig { path: PathBuf::from(self.text("store.path").unwrap_or_default()), sync: self.sync() };
+        let store =
+            StoreConfig { path: PathBuf::from(self.text("store.path").unwrap_or_default()), url: self.store_url(), sync: self.sync() };
         let cores = self.cores();
         let level = self.text("log.level").unwrap_or_default();
         if let Some(problem) = crate::logging::problem(&level) {
@@ -80,9 +99,10 @@ impl Reader<'_> {
         let log = LogConfig { level, json: self.word("log.format", &[("human", false), ("json", true)]) };
         let bots = self.bots();
         let groups = self.groups();
-        (!bots.is_empty()).then(|| Config {
+        (!bots.is_empty() || self.without_bots).then(|| Config {
             discord,
             listen,
+            state,
             store,
             cores,
             log,
@@ -164,6 +184,46 @@ impl Reader<'_> {
             );
         }
         api
+    }
+
+    /// The address of a database; refused beside a directory. Problems never tell it: there is a password in it.
+    fn store_url(&mut self) -> Option<StoreUrl> {
+        let given = |key: &&str| self.document.entries.contains_key(*key);
+        let ways: Vec<&str> = ["store.path", "store.url", "store.url_file"].into_iter().filter(given).collect();
+        let path = *ways.last()?;
+        let origin = self.entry(path).map_or(Origin::Default, |entry| entry.origin);
+        if path == "store.path" {
+            let is_address = |text: &String| text.starts_with("postgres") && text.contains("://");
+            if matches!(self.document.entries.get(path), Some(Entry { value: Raw::Text(text), .. }) if is_address(text)) {
+                self.problem(&origin, path, "is a directory; the address of a PostgreSQL database goes into store.url".to_owned());
+            }
+            return None;
+        }
+        if ways.len() > 1 {
+            let text =
+                format!("{} are given at once; keep one of them: the store is a directory, or a PostgreSQL database", ways.join(" and "));
+            self.problem(&origin, path, text);
+            return None;
+        }
+        let text = self.text(path)?;
+        let url = match path {
+            "store.url_file" => match std::fs::read_to_string(&text) {
+                Ok(url) => url.trim().to_owned(),
+                Err(error) => {
+                    self.problem(&origin, path, format!("cannot read {text}: {error}"));
+                    return None;
+                }
+            },
+            _ => text,
+        };
+        match trunkline_store::Address::parse(&url) {
+            Ok(_) => Some(StoreUrl(Arc::from(url))),
+            Err(error) => {
+                let text = error.to_string();
+                self.problem(&origin, path, text.strip_prefix("store.url ").unwrap_or(&text).to_owned());
+                None
+            }
+        }
     }
 
     fn sync(&mut self) -> Sync {
@@ -270,8 +330,11 @@ impl Reader<'_> {
                         shards: ShardsConfig::Auto,
                         presence: None,
                         large_threshold: None,
+                        members: Members::None,
+                        cache: BotCache::default(),
                     }]
                 }
+                _ if self.without_bots => Vec::new(),
                 _ => {
                     self.problem(&Origin::Default, "", "no bot: set DISCORD_TOKEN in the environment, or add a [[bots]] table with a token to the configuration file; `trunkline demo` needs none".to_owned());
                     Vec::new()
@@ -291,6 +354,16 @@ impl Reader<'_> {
             let shards = self.shards(&format!("{table}.shards"));
             let presence = self.presence(&format!("{table}.presence"));
             let large_threshold = self.large_threshold(&format!("{table}.large_threshold"));
+            let modes = [("none", Members::None), ("lazy", Members::Lazy), ("eager", Members::Eager)];
+            let members = self.word(&format!("{table}.members"), &modes);
+            let cache = self.cache(&format!("{table}.cache"));
+            if members != Members::None && !cache.kinds.has(Kind::Member) {
+                self.problem(
+                    &Origin::Default,
+                    &table,
+                    "asks for members that its cache is told not to keep; change members or cache.off".to_owned(),
+                );
+            }
             let Some((token, token_origin)) = secret else {
                 if self.document.problems.len() == before {
                     self.problem(
@@ -309,7 +382,7 @@ impl Reader<'_> {
             if bots.iter().any(|other| other.token == token) {
                 self.problem(&Origin::Default, &table, "has the same token as a bot above it; a bot belongs in one table".to_owned());
             }
-            bots.push(BotConfig { token, token_origin, intents, shards, presence, large_threshold });
+            bots.push(BotConfig { token, token_origin, intents, shards, presence, large_threshold, members, cache });
         }
         bots
     }
@@ -318,7 +391,7 @@ impl Reader<'_> {
         let entry = self.document.entries.get(path).cloned()?;
         let names: Vec<String> = match &entry.value {
             Raw::Integer(n) => vec![n.to_string()],
-            Raw::Text(text) => vec![text.clone()],
+            Raw::Text(text) => text.split([',', ' ']).filter(|word| !word.is_empty()).map(str::to_owned).collect(),
             Raw::List(items) => items.iter().map(|item| if let Raw::Text(text) = item { text.clone() } else { item.to_string() }).collect(),
             other => {
                 self.problem(&entry.origin, path, format!("wants a list of names, one name or a number, found {}", other.kind()));
@@ -402,6 +475,50 @@ impl Reader<'_> {
                 self.problem(&entry.origin, path, format!("wants a number from 50 to 250, found {other}"));
                 None
             }
+        }
+    }
+
+    fn cache(&mut self, table: &str) -> BotCache {
+        let default = BotCache::default();
+        let mut kinds = default.kinds;
+        let path = format!("{table}.off");
+        if let Some(entry) = self.document.entries.get(&path).cloned() {
+            let Raw::List(items) = &entry.value else {
+                self.problem(&entry.origin, &path, format!("wants a list of kinds of objects, found {}", entry.value.kind()));
+                return default;
+            };
+            for item in items {
+                let name = if let Raw::Text(text) = item { text.clone() } else { item.to_string() };
+                match Kind::from_name(&name).filter(|kind| kinds.without(*kind) != kinds) {
+                    Some(kind) => kinds = kinds.without(kind),
+                    None => {
+                        let known: Vec<_> =
+                            Kind::ALL.into_iter().filter(|kind| Kinds::ALL.without(*kind) != Kinds::ALL).map(Kind::as_str).collect();
+                        let known = known.join(", ");
+                        self.problem(
+                            &entry.origin,
+                            &path,
+                            format!("{item} is not a kind of objects that can be off, or it is there twice; they are {known}"),
+                        );
+                    }
+                }
+            }
+        }
+        let path = format!("{table}.messages");
+        let messages = match self.document.entries.get(&path).cloned() {
+            None => default.messages,
+            Some(Entry { value: Raw::Integer(n), .. }) if (0..=10_000).contains(&n) => u32::try_from(n).unwrap_or(default.messages),
+            Some(entry) => {
+                self.problem(&entry.origin, &path, format!("wants a number from 0 to 10000, found {}", entry.value));
+                default.messages
+            }
+        };
+        BotCache {
+            kinds,
+            messages,
+            messages_age_ms: self.milliseconds(&format!("{table}.messages_age_ms")).unwrap_or(default.messages_age_ms),
+            messages_bytes: self.bytes(&format!("{table}.messages_bytes")).unwrap_or(default.messages_bytes),
+            budget_bytes: self.bytes(&format!("{table}.budget_bytes")),
         }
     }
 

@@ -3,27 +3,64 @@
 use std::fmt::Write as _;
 
 use super::document::Document;
-use super::keys;
+use super::{Config, keys};
 
-/// One line a key, in the order of the key table; keys in lists only where they were set.
+/// One line a key, in the order of the key table, bots and groups one after the other; a key without value and default is left out.
 #[must_use]
-pub fn show(document: &Document) -> String {
+pub fn show(document: &Document, config: &Config) -> String {
     let mut out = String::new();
+    let mut shown = Vec::new();
     for key in keys::KEYS {
-        if key.path.contains('*') {
-            for (path, entry) in document.entries.iter().filter(|(path, _)| keys::find(path).is_some_and(|k| k.path == key.path)) {
-                let value = if key.secret { "\"***\"".to_owned() } else { entry.value.to_string() };
-                line(&mut out, path, &value, &entry.origin.to_string());
-            }
+        let Some((list, _)) = key.path.split_once(".*.") else {
+            one(&mut out, document, config, key, key.path);
+            continue;
+        };
+        if shown.contains(&list) {
             continue;
         }
-        match document.entries.get(key.path) {
-            Some(entry) => line(&mut out, key.path, &entry.value.to_string(), &entry.origin.to_string()),
-            None if key.default.is_empty() => {}
-            None => line(&mut out, key.path, key.default, "default"),
+        shown.push(list);
+        let count = if list == "bots" { config.bots.len() } else { config.groups.len() };
+        for index in 0..count {
+            for key in keys::KEYS.iter().filter(|key| key.path.split_once(".*.").is_some_and(|(of, _)| of == list)) {
+                one(&mut out, document, config, key, &key.path.replacen('*', &index.to_string(), 1));
+            }
         }
     }
     out
+}
+
+fn one(out: &mut String, document: &Document, config: &Config, key: &keys::Key, path: &str) {
+    match document.entries.get(path) {
+        Some(entry) if path == "store.url" => {
+            let url = config.store.url.as_ref().map_or_else(|| "***".to_owned(), super::StoreUrl::shown);
+            line(out, path, &format!("\"{url}\""), &entry.origin.to_string());
+        }
+        Some(_) if key.secret => line(out, path, "\"***\"", &document.entries[path].origin.to_string()),
+        Some(entry) => line(out, path, &entry.value.to_string(), &entry.origin.to_string()),
+        None if !key.default.is_empty() => line(out, path, key.default, "default"),
+        None => {
+            if let Some((value, origin)) = found_elsewhere(document, config, path) {
+                line(out, path, &value, &origin);
+            }
+        }
+    }
+}
+
+/// What is in force though the key is not set: a bot's token in `DISCORD_TOKEN`, the one group of a configuration without any, and a
+/// group's token in the store.
+fn found_elsewhere(document: &Document, config: &Config, path: &str) -> Option<(String, String)> {
+    let mut parts = path.split('.');
+    let (list, index, key) = (parts.next()?, parts.next()?.parse::<usize>().ok()?, parts.next()?);
+    let way_given = || ["token_env", "token_file"].iter().any(|way| document.entries.contains_key(&format!("{list}.{index}.{way}")));
+    match (list, key) {
+        ("bots", "token") if !way_given() => Some(("\"***\"".to_owned(), config.bots.get(index)?.token_origin.clone())),
+        ("groups", "name") => Some((format!("\"{}\"", config.groups.get(index)?.name), "default".to_owned())),
+        ("groups", "token") if !way_given() => {
+            let file = config.store.path.join(format!("{}.token", config.groups.get(index)?.name));
+            Some(("\"***\"".to_owned(), format!("kept in {}, made at the first start", file.display())))
+        }
+        _ => None,
+    }
 }
 
 fn line(out: &mut String, path: &str, value: &str, origin: &str) {

@@ -103,15 +103,116 @@ fn group_limits_and_filters_are_read_with_units() {
 }
 
 #[test]
+fn a_database_is_told_by_url_or_file_and_never_beside_a_directory() {
+    let bot = "[[bots]]\ntoken = \"a.b.c\"\n";
+    let read = |text: &str| {
+        parse(&file(&format!("{bot}[store]\n{text}\n"))).map_err(|problems| problems.iter().map(ToString::to_string).collect::<String>())
+    };
+    assert_eq!(read("").expect("valid").store.url, None);
+    let url = "postgres://me:s3cret@db.example/trunk";
+    let config = read(&format!("url = \"{url}\"")).expect("valid");
+    assert_eq!(config.store.url.as_ref().map(|url| url.expose()), Some(url));
+    assert!(!format!("{config:?}").contains("s3cret"));
+    let dir = tempfile::tempdir().expect("a folder");
+    let place = dir.path().join("url");
+    std::fs::write(&place, format!("{url}\n")).expect("written");
+    let config = read(&format!("url_file = \"{}\"", place.display())).expect("valid");
+    assert_eq!(config.store.url.map(|url| url.shown()).as_deref(), Some("postgres://me@db.example:5432/trunk"));
+    for (text, part) in [
+        (format!("path = \"x\"\nurl = \"{url}\""), "store.path and store.url are given at once; keep one of them"),
+        (format!("url = \"{url}\"\nurl_file = \"x\""), "store.url and store.url_file are given at once"),
+        (format!("path = \"{url}\""), "the address of a PostgreSQL database goes into store.url"),
+        ("url = \"mysql://me:s3cret@h/d\"".to_owned(), "is no PostgreSQL address; write postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
+        (
+            "url = \"postgres://me:s3cret@h/d?sslmode=maybe\"".to_owned(),
+            "has an sslmode that is none of disable, prefer, require and verify-full",
+        ),
+        ("url = 7".to_owned(), "wants text in quotes"),
+        ("url_file = \"/no/such/file\"".to_owned(), "cannot read /no/such/file"),
+    ] {
+        let problems = read(&text).expect_err(&text);
+        assert!(problems.contains(part) && !problems.contains("s3cret"), "{text}: {problems}");
+    }
+}
+
+#[test]
+fn a_databases_password_is_shown_to_nobody() {
+    let mut sources = file("[[bots]]\ntoken = \"a.b.c\"\n");
+    sources.environment = vec![("TRUNKLINE_STORE_URL".to_owned(), "postgres://me:s3cret@db.example/trunk".to_owned())];
+    let (config, document) = parse_with_document(&sources).expect("valid");
+    let text = show(&document, &config);
+    assert!(text.contains("store.url = \"postgres://me@db.example:5432/trunk\"") && !text.contains("s3cret"), "{text}");
+}
+
+#[test]
 fn what_check_prints_masks_secrets_and_names_origins() {
     let mut sources = file("[[bots]]\ntoken = \"very.secret.token\"\n[[groups]]\nname = \"g\"\ntoken = \"hush\"\n");
     sources.environment = vec![("TRUNKLINE_LOG_LEVEL".to_owned(), "debug".to_owned())];
-    let (_, document) = parse_with_document(&sources).expect("valid");
-    let text = show(&document);
+    let (config, document) = parse_with_document(&sources).expect("valid");
+    let text = show(&document, &config);
     assert!(!text.contains("secret") && !text.contains("hush"), "{text}");
     assert!(text.contains("bots.0.token = \"***\""), "{text}");
     assert!(text.contains("environment TRUNKLINE_LOG_LEVEL"), "{text}");
     assert!(text.contains("trunkline.toml:5:1"), "{text}");
+}
+
+#[test]
+fn what_check_prints_has_the_defaults_of_bots_and_groups_too() {
+    let shown = |sources: &Sources| {
+        let (config, document) = parse_with_document(sources).expect("valid");
+        show(&document, &config)
+    };
+    let has = |text: &str, setting: &str, origin: &str| {
+        let line = text.lines().find(|line| line.starts_with(setting)).unwrap_or_else(|| panic!("{setting} is missing in:\n{text}"));
+        assert!(line.ends_with(&format!(" # {origin}")), "{line}");
+    };
+    let text = shown(&file(
+        "[[bots]]\ntoken = \"a.b.c\"\nshards = 2\n[[bots]]\ntoken = \"d.e.f\"\n[[groups]]\nname = \"g\"\nlimits = { age_ms = \"5m\" }\n",
+    ));
+    has(&text, "bots.0.shards = 2", "trunkline.toml:3:1");
+    has(&text, "bots.0.large_threshold = 50", "default");
+    has(&text, "bots.1.shards = \"auto\"", "default");
+    has(&text, "groups.0.token = \"***\"", "kept in trunkline-data/g.token, made at the first start");
+    has(&text, "groups.0.events = []", "default");
+    has(&text, "groups.0.limits.memory_bytes = \"64MiB\"", "default");
+    has(&text, "groups.0.limits.age_ms = \"5m\"", "trunkline.toml:8:12");
+    let place = |setting: &str| text.find(setting).expect("shown");
+    assert!(place("bots.0.large_threshold") < place("bots.1.token"), "a bot's keys stand together:\n{text}");
+
+    // With nothing but a token in the environment.
+    let nothing = Sources { environment: vec![("DISCORD_TOKEN".to_owned(), "a.b.c".to_owned())], ..Sources::default() };
+    let text = shown(&nothing);
+    has(&text, "bots.0.token = \"***\"", "environment DISCORD_TOKEN");
+    has(&text, "bots.0.shards = \"auto\"", "default");
+    has(&text, "groups.0.name = \"default\"", "default");
+    has(&text, "groups.0.limits.age_ms = \"1h\"", "default");
+}
+
+#[test]
+fn intents_by_environment_are_a_list_of_words_one_word_or_a_number() {
+    let intents = |text: &str| {
+        let mut sources = file("[[bots]]\ntoken = \"a.b.c\"\n");
+        sources.environment = vec![("TRUNKLINE_BOTS_0_INTENTS".to_owned(), text.to_owned())];
+        parse(&sources).map(|config| config.bots[0].intents).map_err(|problems| problems[0].to_string())
+    };
+    let both = Some(Intents::GUILDS.with(Intents::GUILD_MESSAGES));
+    for text in
+        ["[\"guilds\", \"guild_messages\"]", "[\"GUILDS\",\"GUILD_MESSAGES\"]", "guilds,guild_messages", "guilds guild_messages", "513"]
+    {
+        assert_eq!(intents(text), Ok(both), "{text}");
+    }
+    assert_eq!(intents("guilds"), Ok(Some(Intents::GUILDS)));
+    assert_eq!(intents("all"), Ok(Some(Intents::ALL)));
+    let wrong = intents("[\"guild_mesages\"]").expect_err("no such intent");
+    assert!(wrong.starts_with("environment TRUNKLINE_BOTS_0_INTENTS: bots.0.intents: ") && wrong.contains("guild_messages"), "{wrong}");
+}
+
+#[test]
+fn the_form_of_the_log_is_known_also_where_the_configuration_is_wrong() {
+    let mut sources = file("[log]\nformat = \"json\"\n[discord]\nnonsense = 1\n");
+    assert!(parse(&sources).is_err() && wants_json(&sources));
+    sources.flags = vec![("log.format".to_owned(), "human".to_owned(), "--log-format".to_owned())];
+    assert!(!wants_json(&sources));
 }
 
 #[test]
@@ -121,4 +222,30 @@ fn a_presence_becomes_the_object_that_discord_wants() {
             .expect("valid");
     let presence: serde_json::Value = serde_json::from_str(config.bots[0].presence.as_deref().expect("set")).expect("json");
     assert_eq!(presence, serde_json::json!({"since": null, "activities": [{"name": "chess", "type": 0}], "status": "idle", "afk": false}));
+}
+
+#[test]
+fn what_a_bots_cache_keeps_can_be_said_and_is_shared_out_over_its_shards() {
+    use trunkline_cache::Kind;
+    let bot = |cache: &str| parse(&file(&format!("[[bots]]\ntoken = \"a.b.c\"\n{cache}\n"))).map(|config| config.bots[0].cache);
+    let cache = bot("cache = { off = [\"presences\", \"message\"], messages = 5, messages_age_ms = \"2m\", messages_bytes = \"8MiB\", budget_bytes = \"1GiB\" }")
+        .expect("valid");
+    let shard = cache.of_shard(4);
+    assert!(!shard.keeps(Kind::Presence) && !shard.keeps(Kind::Message) && shard.keeps(Kind::Member));
+    assert_eq!((shard.message_count, shard.message_age_ms, shard.message_bytes), (5, 120_000, 2 << 20));
+    assert_eq!(shard.budget_bytes, Some(256 << 20));
+    assert_eq!(bot("").expect("valid"), BotCache::default());
+    assert_eq!(BotCache::default().of_shard(0).budget_bytes, None);
+    for (bad, why) in [
+        ("cache = { off = [\"presense\"] }", "bots.0.cache.off: \"presense\" is not a kind of objects"),
+        ("cache = { off = [\"guilds\"] }", "that can be off"),
+        ("cache = { off = \"presences\" }", "wants a list of kinds"),
+        ("cache = { messages = -1 }", "bots.0.cache.messages: wants a number from 0 to 10000"),
+        ("cache = { budget_bytes = \"lots\" }", "is not a size"),
+        ("cache = { message = 3 }", "cache.message"),
+        ("members = \"lazy\"\ncache = { off = [\"members\"] }", "asks for members that its cache is told not to keep"),
+    ] {
+        let told: Vec<String> = bot(bad).expect_err("should be refused").iter().map(ToString::to_string).collect();
+        assert!(told.iter().any(|problem| problem.contains(why)), "{bad}: {told:#?}");
+    }
 }

@@ -3,7 +3,6 @@
 //! Reading is open to whoever reaches the port. Commands (`POST`) are taken from loopback peers only: the port has no password.
 
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Query, State};
@@ -18,6 +17,7 @@ use trunkline_gateway::ShardControl;
 
 use super::core::CoreInput;
 use super::node::Shared;
+use super::readiness::{self, Readiness};
 use super::{metrics, status};
 
 /// The header that a command must carry.
@@ -45,24 +45,18 @@ pub async fn serve(listener: TcpListener, shared: Shared, mut stopping: watch::R
 }
 
 async fn index() -> &'static str {
-    "trunkline admin\n\n/metrics   Prometheus\n/healthz   200 while the process lives\n/readyz    200 once every shard has been ready\n/status    JSON, as `trunkline status --json`\n"
+    "trunkline admin\n\n/metrics   Prometheus\n/healthz   200 while the process lives\n/readyz    200 once every shard has been ready, 503 when one has stopped for good\n/status    JSON, as `trunkline status --json`\n"
 }
 
 async fn readyz(State(shared): State<Shared>) -> Response {
-    let (known, all_known) = shared.bots.lock().map_or((0, false), |bots| {
-        (bots.values().map(|bot| bot.shards.len() as u64).sum(), bots.values().all(|bot| bot.identify.is_some() || bot.failed.is_some()))
-    });
-    let ready = shared.ready.load(Ordering::Relaxed);
-    if all_known && known > 0 && ready >= known {
-        (StatusCode::OK, format!("ready: {ready} of {known} shards have been ready\n")).into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {ready} of {known} shards have been ready\n")).into_response()
-    }
+    let Readiness { ready, text } = readiness::judge(&shared.bots());
+    (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text).into_response()
 }
 
 async fn render_metrics(State(shared): State<Shared>) -> impl IntoResponse {
     let reports = shared.reports().await;
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::render(&shared, &reports))
+    let fetched = shared.members.progress().await;
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::render(&shared, &reports, &fetched))
 }
 
 async fn render_status(State(shared): State<Shared>) -> impl IntoResponse {
@@ -108,7 +102,7 @@ fn only_local(peer: SocketAddr, headers: &HeaderMap) -> Result<(), Refused> {
 
 /// The bot meant: by id, or the only one there is.
 fn find_bot(shared: &Shared, id: Option<u64>) -> Result<super::bots::BotState, Refused> {
-    let bots = shared.bots.lock().map(|bots| bots.values().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    let bots = shared.bots();
     match id {
         Some(id) => bots
             .into_iter()
@@ -119,31 +113,33 @@ fn find_bot(shared: &Shared, id: Option<u64>) -> Result<super::bots::BotState, R
     }
 }
 
+/// The bot that a command is about, if the command is taken at all.
+fn bot_for(shared: &Shared, peer: SocketAddr, headers: &HeaderMap, target: &Target) -> Result<super::bots::BotState, Refused> {
+    only_local(peer, headers)?;
+    find_bot(shared, target.bot)
+}
+
+/// What was done, or why nothing was.
+type Answer = Result<axum::Json<serde_json::Value>, Refused>;
+
 async fn restart(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     State(shared): State<Shared>,
     Query(target): Query<Target>,
-) -> Response {
-    let found = only_local(peer, &headers).and_then(|()| find_bot(&shared, target.bot));
-    let bot = match found {
-        Ok(bot) => bot,
-        Err(refused) => return refused.into_response(),
-    };
-    let Some(index) = target.shard else { return refuse(StatusCode::BAD_REQUEST, "say which shard with --shard N").into_response() };
-    let Some((shard, _)) = bot.shards.iter().find(|(shard, _)| shard.index == index) else {
-        return refuse(StatusCode::NOT_FOUND, format!("{} has no shard {index} here", bot.name)).into_response();
-    };
-    if control(&shared, *shard, ShardControl::Restart { fresh: target.fresh }).await {
-        let how = if target.fresh { "identifies afresh" } else { "reconnects and resumes" };
-        axum::Json(serde_json::json!({ "done": format!("shard {index} of {} {how}", bot.name) })).into_response()
-    } else {
-        refuse(
+) -> Answer {
+    let bot = bot_for(&shared, peer, &headers, &target)?;
+    let index = target.shard.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, "say which shard with --shard N"))?;
+    let found = bot.shards.iter().find(|(shard, _)| shard.index == index);
+    let (shard, _) = found.ok_or_else(|| refuse(StatusCode::NOT_FOUND, format!("{} has no shard {index} here", bot.name)))?;
+    if !control(&shared, *shard, ShardControl::Restart { fresh: target.fresh }).await {
+        return Err(refuse(
             StatusCode::CONFLICT,
             format!("shard {index} of {} does not run (it has stopped, or has too many commands waiting)", bot.name),
-        )
-        .into_response()
+        ));
     }
+    let how = if target.fresh { "identifies afresh" } else { "reconnects and resumes" };
+    Ok(axum::Json(serde_json::json!({ "done": format!("shard {index} of {} {how}", bot.name) })))
 }
 
 async fn control(shared: &Shared, shard: ShardId, control: ShardControl) -> bool {
@@ -157,22 +153,13 @@ async fn use_reserve(
     headers: HeaderMap,
     State(shared): State<Shared>,
     Query(target): Query<Target>,
-) -> Response {
-    let found = only_local(peer, &headers).and_then(|()| find_bot(&shared, target.bot));
-    let bot = match found {
-        Ok(bot) => bot,
-        Err(refused) => return refused.into_response(),
+) -> Answer {
+    let bot = bot_for(&shared, peer, &headers, &target)?;
+    let queue = bot.identify.as_ref().ok_or_else(|| refuse(StatusCode::CONFLICT, format!("{} has not come up yet", bot.name)))?;
+    let shards = queue.use_reserve(target.shard).await.map_err(|_| refuse(StatusCode::CONFLICT, "the process is stopping"))?;
+    let done = match shards {
+        0 => format!("no shard of {} waits for the reserve", bot.name),
+        shards => format!("{shards} waiting shards of {} may use the reserve", bot.name),
     };
-    let Some(queue) = &bot.identify else {
-        return refuse(StatusCode::CONFLICT, format!("{} has not come up yet", bot.name)).into_response();
-    };
-    match queue.use_reserve(target.shard).await {
-        Ok(0) => axum::Json(serde_json::json!({ "done": format!("no shard of {} waits for the reserve", bot.name), "shards": 0 }))
-            .into_response(),
-        Ok(shards) => axum::Json(
-            serde_json::json!({ "done": format!("{shards} waiting shards of {} may use the reserve", bot.name), "shards": shards }),
-        )
-        .into_response(),
-        Err(_) => refuse(StatusCode::CONFLICT, "the process is stopping").into_response(),
-    }
+    Ok(axum::Json(serde_json::json!({ "done": done, "shards": shards })))
 }

@@ -5,19 +5,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use trunkline_discord::{CloseCode, Dice, GapCause, Object, ShardId};
+use trunkline_cache::CacheConfig;
+use trunkline_discord::{CloseCode, Dice, GapCause, Intents, Object, ShardId};
+use trunkline_doors::BotEntry;
 use trunkline_etf::Encoding;
 use trunkline_gateway::{
     BotApi, BotWish, IdentifyConfig, IdentifyQueue, Ledger, Net, NetLimits, PreparedBot, ShardConfig, ShardStats, ShardTools, ShardsWanted,
-    prepare_bot,
+    prepare_bot_telling,
 };
 use trunkline_session::StopReason;
 use trunkline_store::Store;
 
 use super::core::{Driver, ShardStart};
 use super::load::{Loaded, StartGap, load, of_another_count};
+use super::members;
 use super::node::Shared;
-use crate::config::{BotConfig, ShardsConfig};
+use super::removed::{self, ByGroup};
+use crate::config::{BotConfig, Members, ShardsConfig};
 
 /// A bot as it stands, for status and metrics.
 #[derive(Clone)]
@@ -30,8 +34,19 @@ pub struct BotState {
     pub shards: Vec<(ShardId, Arc<ShardStats>)>,
     /// Its identify queue, once there is one.
     pub identify: Option<IdentifyQueue>,
+    /// What its start waits for.
+    pub waiting: Option<Waiting>,
     /// Why it failed for good.
     pub failed: Option<String>,
+}
+
+/// What a bot's start waits for.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// What keeps it, in one plain line.
+    pub why: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_unix_ms: u64,
 }
 
 /// Starts every bot in a task of its own. `all_failed` is set when none is left.
@@ -41,12 +56,16 @@ pub fn start(shared: &Shared, all_failed: watch::Sender<Option<String>>) -> Join
     let count = shared.config.bots.len();
     let (failed, mut failures) = mpsc::channel::<String>(count.max(1));
     for (index, bot) in shared.config.bots.iter().enumerate() {
-        set(shared, index, BotState { id: None, name: label(index), shards: Vec::new(), identify: None, failed: None });
+        set(shared, index, BotState { id: None, name: label(index), shards: Vec::new(), identify: None, waiting: None, failed: None });
         let (shared, bot, failed) = (shared.clone(), bot.clone(), failed.clone());
         tasks.spawn(async move {
             let reason = run_bot(&shared, index, &bot).await;
-            change(&shared, index, |state| state.failed = Some(reason.clone()));
+            change(&shared, index, |state| {
+                state.failed = Some(reason.clone());
+                state.waiting = None;
+            });
             tracing::error!("{reason}");
+            removed::look_for_bots(&shared).await;
             // The receiver lives as long as the node.
             failed.send(reason).await.ok();
         });
@@ -106,6 +125,7 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
         ledger: Some(Arc::new(StoreLedger { store: store.clone(), bot: id })),
         limit: prepared.limit,
         api: Some(api),
+        release: release(shared, id),
         clock: shared.clock,
     })
     .await;
@@ -117,12 +137,21 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
         state.shards.clone_from(&shards);
         state.identify = Some(queue.clone());
     });
+    removed::look_for_bots(shared).await;
+
+    let keeps = bot.cache.of_shard(shards.len());
+    shared.looker.directory().add_bot(BotEntry::new(id, &name, count, indices.iter().copied(), keeps));
 
     let here = shards.len();
-    if let Err(reason) = take_over_other_counts(shared, id, count, here).await {
+    let mut dropped = ByGroup::new();
+    if let Err(reason) = take_over_other_counts(shared, id, count, here, &mut dropped).await {
         return format!("{name}: {reason}");
     }
     let (ended, mut ends) = mpsc::unbounded_channel();
+    if bot.members == Members::Eager && !prepared.intents.contains(Intents::GUILD_MEMBERS) {
+        tracing::warn!(bot = %id, "{name}: members = \"eager\" needs the guild_members intent, which the bot does not have: Discord will not answer");
+    }
+    let members = members::start(shared, id, &name, bot.members, &shards);
     for (shard, counters) in shards {
         let mut config = ShardConfig::new(shard, session_config(shared, bot, &prepared, shard), seed(shared, shard));
         let loaded = match load_off_runtime(shared, shard, here).await {
@@ -130,13 +159,15 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
             Err(reason) => return format!("{name}: shard {} cannot be taken: {reason}", shard.index),
         };
         config.ordinal = loaded.ordinal;
+        add(&mut dropped, &loaded.dropped);
         let tools = ShardTools { net: net.clone(), clock: shared.clock, identify: queue.client(), stats: counters };
-        let driver = Some(Driver { config, tools, ended: ended.clone() });
-        if !shared.place_shard(ShardStart { shard, loaded, driver }) {
+        let driver = Some(Driver { config, tools, members: members.clone(), ended: ended.clone() });
+        if !shared.place_shard(ShardStart { shard, loaded, keeps, driver }) {
             return format!("{name}: the core of shard {} has ended", shard.index);
         }
     }
     drop(ended);
+    shared.removed.tell_groups(id, &name, &dropped);
 
     // A bot lives as long as one of its shards does.
     let mut last = String::new();
@@ -167,7 +198,15 @@ async fn prepare(shared: &Shared, index: usize, bot: &BotConfig) -> Result<(BotA
     };
     let wish = BotWish { label: label(index), intents: bot.intents, shards };
     let mut dice = Dice::new(shared.clock.unix_us() ^ index as u64);
-    let prepared = prepare_bot(&api, &wish, &mut dice).await.map_err(|error| format!("{error} (token from {})", bot.token_origin))?;
+    let mut tell = |why: Option<&str>| {
+        let now = shared.clock.unix_ms();
+        change(shared, index, |state| {
+            let since_unix_ms = state.waiting.as_ref().map_or(now, |waiting| waiting.since_unix_ms);
+            state.waiting = why.map(|why| Waiting { why: why.to_owned(), since_unix_ms });
+        });
+    };
+    let prepared = prepare_bot_telling(&api, &wish, &mut dice, &mut tell).await;
+    let prepared = prepared.map_err(|error| format!("{error} (token from {})", bot.token_origin))?;
     Ok((api, net, prepared))
 }
 
@@ -199,7 +238,7 @@ fn note_count(store: &Store, bot: u64, count: u32) {
 }
 
 /// Shards that the store has under another count: their sessions are over, but what groups have not acknowledged is still theirs.
-async fn take_over_other_counts(shared: &Shared, bot: u64, count: u32, here: usize) -> Result<(), String> {
+async fn take_over_other_counts(shared: &Shared, bot: u64, count: u32, here: usize, dropped: &mut ByGroup) -> Result<(), String> {
     let store = shared.keeper.store.clone();
     let others = tokio::task::spawn_blocking(move || of_another_count(&store, bot, count)).await.map_err(|error| error.to_string())??;
     if others.is_empty() {
@@ -208,10 +247,11 @@ async fn take_over_other_counts(shared: &Shared, bot: u64, count: u32, here: usi
     tracing::warn!(%bot, "the shard count has changed to {count}: every shard identifies afresh; what was unacknowledged under the old count is still delivered, and the stretch between is told as a gap");
     for shard in others {
         let mut loaded = load_off_runtime(shared, shard, here).await?;
+        add(dropped, &loaded.dropped);
         if let Some(point) = loaded.resume.take() {
             loaded.gap = Some(StartGap { session: point.session, first_s: Some(point.s + 1), cause: GapCause::SessionLost });
         }
-        if !shared.place_shard(ShardStart { shard, loaded, driver: None }) {
+        if !shared.place_shard(ShardStart { shard, loaded, keeps: CacheConfig::default(), driver: None }) {
             return Err(format!("the core of shard {} has ended", shard.index));
         }
     }
@@ -223,8 +263,25 @@ async fn load_off_runtime(shared: &Shared, shard: ShardId, here: usize) -> Resul
     let store = shared.keeper.store.clone();
     let clock = shared.clock;
     let memory_bytes = shared.config.groups.iter().map(|group| group.limits.memory_bytes).max().unwrap_or(0) / here.max(1) as u64;
-    let loaded = tokio::task::spawn_blocking(move || load(&store, shard, clock.now(), clock.unix_us(), memory_bytes)).await;
+    let config = shared.config.clone();
+    let loaded = tokio::task::spawn_blocking(move || {
+        let groups: Vec<&str> = config.groups.iter().map(|group| &*group.name).collect();
+        load(&store, shard, &groups, clock.now(), clock.unix_us(), memory_bytes)
+    })
+    .await;
     loaded.map_err(|error| format!("loading it failed: {error}"))?
+}
+
+fn add(sum: &mut ByGroup, more: &ByGroup) {
+    for (group, events) in more {
+        *sum.entry(group.clone()).or_default() += events;
+    }
+}
+
+/// What a person types to let this bot's shards use the reserve.
+fn release(shared: &Shared, bot: u64) -> String {
+    let which = if shared.config.bots.len() > 1 { format!(" --bot {bot}") } else { String::new() };
+    format!("trunkline shard identify --use-reserve{which}{}", shared.at.admin_flag())
 }
 
 fn seed(shared: &Shared, shard: ShardId) -> u64 {

@@ -15,16 +15,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use tokio::sync::{mpsc, oneshot};
-use trunkline_cache::{Cache, Kind};
+use trunkline_cache::{Cache, CacheConfig, Kind, Users};
 use trunkline_delivery::{EntryId, GroupId, GroupLimits, GroupSpec, Hub, HubConfig, HubStats, Slot};
-use trunkline_discord::{Event, EventKind, EventName, Gap, GapCause, ShardId, Time, routing};
-use trunkline_doors::{CoreSide, ToCore, Up};
+use trunkline_discord::{Event, EventKind, EventName, Gap, GapCause, Object, Op, ShardId, Time};
+use trunkline_doors::look::{LOOKS_AT_ONCE, LOOKS_FOR};
+use trunkline_doors::{Caches, CommandRefused, CoreSide, Look, ToCore, Up};
 use trunkline_gateway::{Clock, Dispatched, Ready, ShardConfig, ShardControl, ShardEnd, ShardEvents, ShardTools, run_shard};
 use trunkline_session::{LostCause, ResumePoint};
 use trunkline_store::ShardKey;
 
+use super::falls::Falls;
 use super::keeper::{Keeper, ShardPart, Written};
 use super::load::{Loaded, key_of};
+use super::members::NewsLink;
 use super::record::Record;
 
 /// A checkpoint is taken at least this often while anything changes.
@@ -81,6 +84,8 @@ pub struct ShardStart {
     pub shard: ShardId,
     /// What the store had of it.
     pub loaded: Loaded,
+    /// What its cache keeps.
+    pub keeps: CacheConfig,
     /// Its driver; none for a shard of an old shard count, which only has events left that groups have not acknowledged.
     pub driver: Option<Driver>,
 }
@@ -91,6 +96,8 @@ pub struct Driver {
     pub config: ShardConfig,
     /// What it works with.
     pub tools: ShardTools,
+    /// Whoever asks for its members.
+    pub members: NewsLink,
     /// Told when the shard has ended by itself.
     pub ended: mpsc::UnboundedSender<ShardEnd>,
 }
@@ -110,6 +117,8 @@ pub struct CoreReport {
     pub events_unknown: u64,
     /// Payloads the cache could make nothing of.
     pub malformed: u64,
+    /// What its shards' caches hold of each kind, and how many objects had to give way since the start.
+    pub cache: [(trunkline_cache::Size, u64); Kind::ALL.len()],
     /// Gaps told, by cause: how many, and events known to be inside.
     pub gaps: BTreeMap<&'static str, (u64, u64)>,
     /// Age of the last written checkpoint in milliseconds.
@@ -157,12 +166,16 @@ pub struct CoreSetup {
     pub ready: Arc<AtomicU64>,
     /// Shards placed in the whole process.
     pub placed: Arc<AtomicU64>,
+    /// What groups lost because they fell behind.
+    pub falls: Arc<Falls>,
 }
 
 /// A core's ends of its channels.
 pub struct CoreChannels {
     /// From streams.
     pub commands: mpsc::Receiver<ToCore>,
+    /// Questions about the caches.
+    pub looks: mpsc::Receiver<Look>,
     /// From everybody else; unbounded in type, bounded by its senders (one checkpoint, the hub's few reads, people).
     pub inputs: mpsc::UnboundedReceiver<CoreInput>,
     /// The other end, for answers to ourselves.
@@ -175,6 +188,8 @@ struct Shard {
     epoch: u64,
     cache: Cache,
     control: mpsc::Sender<ShardControl>,
+    /// None for a shard that has no driver.
+    members: Option<NewsLink>,
     resume: Option<ResumePoint>,
     ordinal: u64,
     /// The log's record as last asked for.
@@ -189,6 +204,8 @@ struct Shard {
     written: Option<(u64, u64)>,
     ready_once: bool,
     running: bool,
+    /// The last checkpoint's rows have been taken.
+    saved_at_stop: bool,
     /// Of an old shard count: it has no driver, and is forgotten once its log is empty.
     retired: bool,
     forgotten: bool,
@@ -211,6 +228,7 @@ pub struct CoreState {
     malformed: u64,
     gaps: BTreeMap<&'static str, (u64, u64)>,
     group_names: Vec<Arc<str>>,
+    falls: Arc<Falls>,
     reads_waiting: Vec<(EntryId, trunkline_delivery::Location)>,
     /// A checkpoint failed: none is tried before this.
     retry_at: Option<Time>,
@@ -219,6 +237,10 @@ pub struct CoreState {
     shares: (u64, u64),
     placed: Arc<AtomicU64>,
     closing: bool,
+    /// The next checkpoint is the last one: nothing is applied any more.
+    finishing: bool,
+    /// Each bot's users, which its shards on this core share.
+    users: HashMap<u64, Users>,
     ready: Arc<AtomicU64>,
 }
 
@@ -229,7 +251,8 @@ impl CoreState {
         let name = d.envelope.t.as_deref().unwrap_or_default();
         let kind = EventKind::from_name(name);
         let body = d.envelope.d;
-        let change = shard.cache.apply(kind, body);
+        let bytes = Bytes::copy_from_slice(body.raw());
+        let change = shard.cache.apply(kind, body, &bytes);
         let event = Event {
             shard: shard.id,
             session: d.session,
@@ -238,17 +261,21 @@ impl CoreState {
             kind,
             name: EventName::new(kind, name),
             encoding: d.encoding,
-            body: Bytes::copy_from_slice(body.raw()),
+            body: bytes,
             previous: change.previous,
             origin: change.origin,
-            routing: routing(kind, body),
+            routing: d.routing,
             received_at_unix_us: d.received_unix_us,
             received_at: d.received_at,
         };
         if let Some(resume) = &mut shard.resume {
             resume.s = d.s;
         }
-        self.side.offer(slot_of(slot), Arc::new(event), d.received_at, &mut self.up);
+        let event = Arc::new(event);
+        if let Some(members) = &shard.members {
+            members.event(&shard.cache, &event);
+        }
+        self.side.offer(slot_of(slot), event, d.received_at, &mut self.up);
         self.events[kind as usize] += 1;
         self.malformed += u64::from(change.malformed);
         self.since_checkpoint += 1;
@@ -291,13 +318,10 @@ impl CoreState {
             match up {
                 Up::Load { entry, location } => self.read(entry, location),
                 Up::Fell { group, gap } => {
+                    self.falls.note(group.0 as usize, &gap);
                     let group = self.group_names.get(group.0 as usize).map_or("?", |name| &**name);
-                    tracing::warn!(
-                        group,
-                        bot = %gap.shard.bot,
-                        shard = %place(gap.shard),
-                        "the group fell behind its limit and lost events: {gap}; it is told"
-                    );
+                    // A line a shard and second while a group ages out: people get the sums, from `falls`.
+                    tracing::debug!(group, bot = %gap.shard.bot, shard = %place(gap.shard), "the group fell behind its limit: {gap}; it is told");
                     self.count_gap(&gap);
                 }
             }
@@ -323,7 +347,8 @@ impl CoreState {
             let stands = shard.resume.as_ref().map_or((shard.ordinal, 0), |point| (point.session, point.s));
             let log = self.side.with_hub(self.clock.now(), &mut self.up, |hub, _| hub.checkpoint(slot_of(index)));
             let mut rows = std::mem::take(&mut shard.unsaved);
-            for (key, value) in shard.cache.take_changes() {
+            let at_stop = self.finishing && !std::mem::replace(&mut shard.saved_at_stop, true);
+            for (key, value) in if at_stop { shard.cache.take_stop_changes() } else { shard.cache.take_changes() } {
                 rows.insert(key.to_vec(), value);
             }
             let Some(log) = log else {
@@ -369,22 +394,21 @@ impl CoreState {
     fn written(&mut self, written: Written) {
         self.writing = false;
         let now = self.clock.now();
-        let mut located: HashMap<Slot, Vec<_>> = HashMap::new();
-        let failed = match written.outcome {
-            Ok(locations) => {
-                located.extend(locations);
+        let mut located: HashMap<Slot, Vec<_>> = written.located.into_iter().collect();
+        let written_to = match written.failed {
+            None => {
                 self.written_at = now;
                 self.retry_at = None;
-                None
+                usize::MAX
             }
-            Err(text) => {
+            Some((from, _)) => {
                 self.retry_at = Some(now + CHECKPOINT_RETRY);
-                Some(text)
+                from
             }
         };
-        for part in written.parts {
+        for (index, part) in written.parts.into_iter().enumerate() {
             let Some(shard) = self.shards.get_mut(part.slot.0 as usize) else { continue };
-            if failed.is_some() {
+            if index >= written_to {
                 shard.handed = None;
                 shard.clear_cache |= part.clear_cache;
                 for (key, value) in part.cache {
@@ -412,14 +436,27 @@ impl CoreState {
     }
 
     /// Takes a shard into hub and list; answers its slot.
-    fn take_shard(&mut self, shard: ShardId, loaded: Loaded, control: mpsc::Sender<ShardControl>, retired: bool) -> Option<usize> {
+    fn take_shard(
+        &mut self,
+        shard: ShardId,
+        loaded: Loaded,
+        keeps: CacheConfig,
+        control: mpsc::Sender<ShardControl>,
+        retired: bool,
+    ) -> Option<usize> {
         let slot = self.shards.len();
         let now = self.clock.now();
         self.share_limits(1);
-        let Loaded { epoch, log, log_record, cache, resume, ordinal, clear_cache, entries, gap } = loaded;
+        let Loaded { epoch, log, log_record, cache: rows, resume, ordinal, clear_cache, entries, gap, .. } = loaded;
         if let Err(error) = self.side.with_hub(now, &mut self.up, |hub, out| hub.add_shard(slot_of(slot), shard, log, now, out)) {
             tracing::error!(bot = %shard.bot, shard = %place(shard), "the shard was not taken: {error}");
             return None;
+        }
+        let mut cache = Cache::new(keeps, self.users.entry(shard.bot).or_default().clone());
+        // A shard of an old count is asked nothing any more.
+        let bad_rows = if retired { 0 } else { cache.load_rows(&rows) };
+        if bad_rows > 0 {
+            tracing::error!(bot = %shard.bot, shard = %place(shard), rows = bad_rows, "stored objects are not what their keys say; they were left out");
         }
         if let Some(point) = &resume {
             tracing::info!(
@@ -438,6 +475,7 @@ impl CoreState {
             epoch,
             cache,
             control,
+            members: None,
             written: resume.as_ref().map(|point| (point.session, point.s)),
             resume,
             ordinal,
@@ -448,6 +486,7 @@ impl CoreState {
             handed: None,
             ready_once: false,
             running: !retired,
+            saved_at_stop: false,
             retired,
             forgotten: false,
         });
@@ -512,11 +551,41 @@ impl CoreState {
             events: EventKind::ALL.iter().map(|kind| (kind.name(), self.events[*kind as usize])).filter(|(_, count)| *count > 0).collect(),
             events_unknown: self.events[EventKind::Unknown as usize],
             malformed: self.malformed,
+            cache: Kind::ALL.map(|kind| {
+                self.shards.iter().fold(Default::default(), |(size, evicted): (trunkline_cache::Size, u64), shard| {
+                    let more = shard.cache.size(kind);
+                    let size = trunkline_cache::Size { count: size.count + more.count, bytes: size.bytes + more.bytes };
+                    (size, evicted + shard.cache.evicted(kind))
+                })
+            }),
             gaps: self.gaps.clone(),
             checkpoint_age_ms: u64::try_from(now.since(self.written_at).as_millis()).unwrap_or(u64::MAX),
             commands_queued,
             overruns: self.side.overruns(),
         }
+    }
+}
+
+/// What looks see of a core: shards of an old count have caches that nobody feeds any more, and are left out.
+impl Caches for CoreState {
+    fn shards(&self) -> Vec<ShardId> {
+        self.shards.iter().filter(|shard| !shard.retired).map(|shard| shard.id).collect()
+    }
+
+    fn cache(&self, shard: ShardId) -> Option<&Cache> {
+        self.shards.iter().find(|one| one.id == shard && !one.retired).map(|one| &one.cache)
+    }
+
+    fn cache_mut(&mut self, shard: ShardId) -> Option<&mut Cache> {
+        self.shards.iter_mut().find(|one| one.id == shard && !one.retired).map(|one| &mut one.cache)
+    }
+
+    fn command(&mut self, shard: ShardId, op: Op, payload: Object) -> Result<(), CommandRefused> {
+        let running = self.shards.iter().find(|one| one.id == shard && one.running).ok_or(CommandRefused::NotRunning)?;
+        running.control.try_send(ShardControl::Command { op, payload }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => CommandRefused::Full,
+            mpsc::error::TrySendError::Closed(_) => CommandRefused::NotRunning,
+        })
     }
 }
 
@@ -547,11 +616,24 @@ impl ShardEvents for Handler {
         let Some(shard) = state.shards.get_mut(self.slot) else { return };
         shard.cache.ready(ready.guilds);
         shard.ordinal = ready.session;
+        if let Some(members) = &shard.members {
+            members.up(shard.id, Some(ready.guilds));
+        }
         state.now_ready(self.slot);
     }
 
     fn resumed(&mut self, _session: u64, _replayed: u64) {
-        self.state.borrow_mut().now_ready(self.slot);
+        let mut state = self.state.borrow_mut();
+        let first = state.shards.get(self.slot).is_some_and(|shard| !shard.ready_once);
+        state.now_ready(self.slot);
+        if let Some(shard) = state.shards.get(self.slot)
+            && let Some(members) = &shard.members
+        {
+            members.up(shard.id, None);
+            if first {
+                members.restored(shard.id, &shard.cache);
+            }
+        }
     }
 
     fn session_lost(&mut self, _cause: LostCause, session: u64, last_s: u64) {
@@ -600,8 +682,8 @@ impl ShardEvents for Handler {
 
 /// Runs a core until it is told to finish. To be called on the core's own thread, inside its single-threaded runtime.
 pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
-    let CoreSetup { core, groups, keeper, clock, hash_seed, ready, placed } = setup;
-    let CoreChannels { mut commands, mut inputs, answers } = channels;
+    let CoreSetup { core, groups, keeper, clock, hash_seed, ready, placed, falls } = setup;
+    let CoreChannels { mut commands, mut looks, mut inputs, answers } = channels;
     let limits = groups.iter().map(|group| (group.id, group.limits)).collect();
     let group_names = groups.iter().map(|group| group.name.clone()).collect();
     let mut hub = Hub::new(HubConfig { hash_seed, ..HubConfig::default() });
@@ -628,12 +710,15 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
         malformed: 0,
         gaps: BTreeMap::new(),
         group_names,
+        falls,
         reads_waiting: Vec::new(),
         retry_at: None,
         limits,
         shares: (0, 0),
         placed,
         closing: false,
+        finishing: false,
+        users: HashMap::new(),
         ready,
     }));
     let mut drivers = tokio::task::JoinSet::new();
@@ -652,7 +737,7 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
                 match input {
                     CoreInput::Add(start) => add_shard(&state, &mut drivers, *start),
                     CoreInput::Written(written) => {
-                        let outcome = written.outcome.as_ref().map(|_| ()).map_err(Clone::clone);
+                        let outcome = written.failed.as_ref().map_or(Ok(()), |(_, text)| Err(text.clone()));
                         state.borrow_mut().written(written);
                         match finishing.take() {
                             None => {}
@@ -663,6 +748,8 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
                             // The one that was under way when we were told to finish is not the last one.
                             Some((done, false)) => {
                                 let mut state = state.borrow_mut();
+                                // Whatever was wrong a moment ago: there is no later.
+                                state.retry_at = None;
                                 state.checkpoint();
                                 if !state.writing {
                                     done.send(outcome).ok();
@@ -703,6 +790,7 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
                         let mut state = state.borrow_mut();
                         let under_way = state.writing;
                         state.retry_at = None;
+                        state.finishing = true;
                         state.checkpoint();
                         if !state.writing {
                             done.send(Ok(())).ok();
@@ -725,9 +813,16 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
                 state.do_what_came_up();
                 tick_at = now;
             }
+            look = looks.recv() => {
+                // The node, which holds the other end, outlives the core.
+                let Some(look) = look else { break };
+                look(&mut *state.borrow_mut());
+            }
             () = wake.notified() => state.borrow_mut().checkpoint(),
             _ = every.tick() => {
                 let mut state = state.borrow_mut();
+                let now_ms = clock.now().as_millis();
+                state.shards.iter_mut().for_each(|shard| shard.cache.tick(now_ms));
                 for (entry, location) in std::mem::take(&mut state.reads_waiting) {
                     state.read(entry, location);
                 }
@@ -745,11 +840,26 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
             }
             Some(_) = drivers.join_next(), if !drivers.is_empty() => {}
         }
+        // Looks wait behind whatever came up, and never for more than one turn: a flood of acknowledgements does not starve them.
+        let (began, mut looked) = (clock.now(), 0);
+        while looked < LOOKS_AT_ONCE
+            && let Ok(look) = looks.try_recv()
+        {
+            look(&mut *state.borrow_mut());
+            looked += 1;
+            if clock.now().since(began) >= LOOKS_FOR {
+                looked = LOOKS_AT_ONCE;
+            }
+        }
+        if looked == LOOKS_AT_ONCE {
+            // Nor does a flood of them keep the sockets from being read.
+            tokio::task::yield_now().await;
+        }
     }
 }
 
 fn add_shard(state: &Rc<RefCell<CoreState>>, drivers: &mut tokio::task::JoinSet<()>, start: ShardStart) {
-    let ShardStart { shard, loaded, driver } = start;
+    let ShardStart { shard, loaded, keeps, driver } = start;
     let (control, control_rx) = mpsc::channel(CONTROLS_QUEUED);
     let resume = loaded.resume.clone();
     let retired = driver.is_none();
@@ -759,10 +869,13 @@ fn add_shard(state: &Rc<RefCell<CoreState>>, drivers: &mut tokio::task::JoinSet<
             // The process is stopping: a shard that comes up now would identify for nothing.
             return;
         }
-        state.take_shard(shard, loaded, control, retired)
+        state.take_shard(shard, loaded, keeps, control, retired)
     };
     let (Some(slot), Some(driver)) = (slot, driver) else { return };
-    let Driver { config, tools, ended } = driver;
+    let Driver { config, tools, members, ended } = driver;
+    if let Some(shard) = state.borrow_mut().shards.get_mut(slot) {
+        shard.members = Some(members);
+    }
     let mut handler = Handler { state: state.clone(), slot };
     let state = state.clone();
     drivers.spawn_local(async move {

@@ -2,6 +2,9 @@
 //!
 //! A core has at most one checkpoint under way; its next one waits and merges, so a slow store makes checkpoints older, never queues
 //! longer. Reads have a thread of their own, so that a lagging group does not wait behind a checkpoint.
+//!
+//! A shard's part of a checkpoint is one unit and is written in one commit. A core's checkpoint is not: its shards stand at positions of
+//! their own, so a large one is written as several commits, each of whole shards, and may succeed for the first of them only.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +18,9 @@ use trunkline_store::{Commit, ShardCommit, ShardKey, Store, StoreError};
 
 use super::core::CoreInput;
 use super::record::Record;
+
+/// A commit takes shards until it has this many bytes: far below the largest that a store takes, and little to encode at once.
+const COMMIT_BYTES: usize = 64 << 20;
 
 /// Reads that may wait; the hub asks for few at a time per group.
 const READS_QUEUED: usize = 4_096;
@@ -45,13 +51,24 @@ pub struct ShardPart {
 /// Where bodies lie now: by slot, position and place.
 pub type Located = Vec<(Slot, Vec<(u64, Location)>)>;
 
-/// What a commit came to; goes back to the core.
+impl ShardPart {
+    /// About what it takes in a commit.
+    fn bytes(&self) -> usize {
+        let rows: usize = self.cache.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+        let bodies: usize = self.entries.iter().map(|(_, body)| body.bytes_held()).sum();
+        rows + bodies + self.record.log.len()
+    }
+}
+
+/// What a checkpoint came to; goes back to the core.
 #[derive(Debug)]
 pub struct Written {
     /// What was to be written; cache rows are kept so that a failed commit can be merged into the next one.
     pub parts: Vec<ShardPart>,
-    /// Where bodies lie now, by slot, or why nothing was written.
-    pub outcome: Result<Located, String>,
+    /// Where bodies of the written parts lie now, by slot.
+    pub located: Located,
+    /// From which of the parts on nothing was written, and why.
+    pub failed: Option<(usize, String)>,
 }
 
 enum Job {
@@ -160,40 +177,50 @@ impl Keeper {
     }
 }
 
+/// The failure that was told last.
+struct Told {
+    kind: std::mem::Discriminant<StoreError>,
+    at: Instant,
+    /// When the first checkpoint of the stretch failed.
+    since: Instant,
+}
+
 fn write(store: &Store, stats: &KeeperStats, mut jobs: mpsc::UnboundedReceiver<Job>) {
-    let mut told: Option<(String, Instant)> = None;
+    let mut told: Option<Told> = None;
     while let Some(job) = jobs.blocking_recv() {
         match job {
             Job::Commit { parts, answer } => {
                 let began = Instant::now();
-                let outcome = commit(store, stats, &parts);
+                let (located, failed) = commit_all(&parts, COMMIT_BYTES, |parts| commit(store, stats, parts));
                 stats.busy_us.fetch_add(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-                let outcome = match outcome {
-                    Ok(locations) => {
+                let failed = match failed {
+                    None => {
                         stats.commits.fetch_add(1, Ordering::Relaxed);
-                        if told.take().is_some() {
-                            tracing::info!("the store takes checkpoints again");
+                        if let Some(told) = told.take() {
+                            tracing::info!("the store takes checkpoints again, after {:.1} s", told.since.elapsed().as_secs_f64());
                         }
                         stats.failing.store(false, Ordering::Relaxed);
-                        Ok(locations)
+                        None
                     }
-                    Err(error) => {
+                    Some((from, error)) => {
                         stats.failures.fetch_add(1, Ordering::Relaxed);
                         stats.failing.store(true, Ordering::Relaxed);
                         if matches!(error, StoreError::Fenced { .. }) {
                             stats.fenced.store(true, Ordering::Relaxed);
                         }
                         let text = error.to_string();
-                        // Said once a minute, not once a checkpoint.
-                        if told.as_ref().is_none_or(|(before, at)| *before != text || at.elapsed() > Duration::from_secs(60)) {
+                        let kind = std::mem::discriminant(&error);
+                        // Said once a minute, not once a checkpoint; the words of a server that goes down change from one to the next.
+                        if told.as_ref().is_none_or(|told| told.kind != kind || told.at.elapsed() > Duration::from_secs(60)) {
                             tracing::error!("checkpoint not written, events go on: {text}");
-                            told = Some((text.clone(), Instant::now()));
+                            let since = told.map_or_else(Instant::now, |told| told.since);
+                            told = Some(Told { kind, at: Instant::now(), since });
                         }
-                        Err(text)
+                        Some((from, text))
                     }
                 };
                 // A core that is gone needs no answer.
-                answer.send(CoreInput::Written(Written { parts, outcome })).ok();
+                answer.send(CoreInput::Written(Written { parts, located, failed })).ok();
             }
             Job::Forget { key } => match store.forget_shard(key) {
                 Ok(()) => {
@@ -207,6 +234,31 @@ fn write(store: &Store, stats: &KeeperStats, mut jobs: mpsc::UnboundedReceiver<J
     if let Err(error) = store.sync() {
         tracing::error!("the store could not be synced to disk at the end: {error}");
     }
+}
+
+/// Writes the parts in their order, as many at a time as `bytes_max` allows and always at least one. Ends at the first commit that
+/// fails, and answers from which part on nothing was written.
+fn commit_all<E>(
+    parts: &[ShardPart],
+    bytes_max: usize,
+    mut commit: impl FnMut(&[ShardPart]) -> Result<Located, E>,
+) -> (Located, Option<(usize, E)>) {
+    let mut located = Located::new();
+    let mut from = 0;
+    while from < parts.len() {
+        let mut bytes = parts[from].bytes();
+        let mut to = from + 1;
+        while to < parts.len() && bytes + parts[to].bytes() <= bytes_max {
+            bytes += parts[to].bytes();
+            to += 1;
+        }
+        match commit(&parts[from..to]) {
+            Ok(more) => located.extend(more),
+            Err(error) => return (located, Some((from, error))),
+        }
+        from = to;
+    }
+    (located, None)
 }
 
 fn commit(store: &Store, stats: &KeeperStats, parts: &[ShardPart]) -> Result<Located, StoreError> {
@@ -265,5 +317,66 @@ fn read(store: &Store, mut reads: mpsc::Receiver<Option<Read>>) {
         };
         // A core that is gone needs no answer.
         answer.send(CoreInput::Loaded { entry, bytes }).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(index: u32, bytes: usize) -> ShardPart {
+        ShardPart {
+            slot: Slot(index),
+            key: ShardKey { bot: 1, index, count: 8 },
+            epoch: 1,
+            record: Record { ordinal: 1, resume: None, log: Vec::new() },
+            cache: vec![(vec![7], Some(Bytes::from(vec![0; bytes - 1])))],
+            clear_cache: false,
+            entries: Vec::new(),
+            release_below: 0,
+            release_segments: Vec::new(),
+        }
+    }
+
+    fn sizes(parts: &[ShardPart], fails_at: usize) -> (Vec<Vec<u32>>, Located, Option<(usize, usize)>) {
+        let mut commits = Vec::new();
+        let (located, failed) = commit_all(parts, 100, |parts| {
+            commits.push(parts.iter().map(|part| part.key.index).collect());
+            if commits.len() > fails_at { Err(commits.len()) } else { Ok(parts.iter().map(|part| (part.slot, Vec::new())).collect()) }
+        });
+        (commits, located, failed)
+    }
+
+    #[test]
+    fn a_large_checkpoint_is_split_between_shards_and_never_inside_one() {
+        let parts: Vec<_> = (0..).zip([40, 60, 1, 250, 30, 30]).map(|(index, bytes)| part(index, bytes)).collect();
+        let (commits, located, failed) = sizes(&parts, usize::MAX);
+        assert_eq!(commits, [vec![0, 1], vec![2], vec![3], vec![4, 5]]);
+        assert_eq!((located.len(), failed), (6, None));
+        assert_eq!(sizes(&[], usize::MAX).0, Vec::<Vec<u32>>::new());
+    }
+
+    #[test]
+    fn what_was_written_before_a_commit_failed_stays_written() {
+        let parts: Vec<_> = (0..5).map(|index| part(index, 50)).collect();
+        let (commits, located, failed) = sizes(&parts, 1);
+        assert_eq!(commits, [vec![0, 1], vec![2, 3]]);
+        assert_eq!((located.len(), failed), (2, Some((2, 2))), "parts 2 and on are for the next checkpoint");
+    }
+
+    #[test]
+    fn two_shards_beyond_what_one_commit_may_hold_are_written() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = Store::open(dir.path(), trunkline_store::Options::default()).expect("a store");
+        let stats = KeeperStats::default();
+        let parts: Vec<_> = (0..3).map(|index| part(index, 40 << 20)).collect();
+        let (located, failed) = commit_all(&parts, COMMIT_BYTES, |parts| commit(&store, &stats, parts));
+        assert!(failed.is_none());
+        assert_eq!((located.len(), stats.rows.load(Ordering::Relaxed)), (3, 3));
+        for part in &parts {
+            let mut rows = 0;
+            store.load_cache(part.key, &mut |_, value| rows += value.len()).expect("readable");
+            assert_eq!(rows, (40 << 20) - 1);
+        }
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! What cannot be read costs the shard its session, is said in the log, and is told to the groups as a gap; never a silent fresh start.
 
-use bytes::Bytes;
-use trunkline_cache::{Cache, CacheConfig};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use trunkline_cache::{LoadError, Rows};
 use trunkline_delivery::RestoredLog;
 use trunkline_discord::{GapCause, ShardId, Time};
 use trunkline_session::ResumePoint;
@@ -11,6 +14,7 @@ use trunkline_store::{ShardKey, Store, StoreError};
 
 use super::core::place;
 use super::record::Record;
+use super::removed::ByGroup;
 
 /// New sessions of the n-th life of a shard are numbered from n × 2^20 up (the first life from 1): a session that was begun and not
 /// yet in a checkpoint when the process was killed must not lend its number to another one.
@@ -24,8 +28,8 @@ pub struct Loaded {
     pub log: Option<RestoredLog>,
     /// The log's record as it was stored.
     pub log_record: Vec<u8>,
-    /// Its cache.
-    pub cache: Cache,
+    /// Its cache's rows; the cache itself is made on the core that owns it.
+    pub cache: Rows,
     /// Its session.
     pub resume: Option<ResumePoint>,
     /// New sessions are numbered above this.
@@ -36,6 +40,8 @@ pub struct Loaded {
     pub entries: u64,
     /// What is missing already, to be told.
     pub gap: Option<StartGap>,
+    /// What groups that are not configured any more had not acknowledged; the next checkpoint is without it.
+    pub dropped: ByGroup,
 }
 
 /// A gap that is known before the shard has begun.
@@ -55,11 +61,11 @@ pub fn key_of(shard: ShardId) -> ShardKey {
     ShardKey { bot: shard.bot, index: shard.index, count: shard.count }
 }
 
-/// Loads a shard; blocks. `memory_bytes`: bodies that are kept in memory, the rest stays on disk.
+/// Loads a shard; blocks. `groups`: those that are configured. `memory_bytes`: bodies that are kept in memory, the rest stays on disk.
 ///
 /// # Errors
 /// When the store cannot be read at this moment (not: when what it has is damaged), in one line.
-pub fn load(store: &Store, shard: ShardId, now: Time, unix_us: u64, memory_bytes: u64) -> Result<Loaded, String> {
+pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: u64, memory_bytes: u64) -> Result<Loaded, String> {
     let key = key_of(shard);
     let epoch = store.next_epoch(key).map_err(|error| error.to_string())?;
     let base = if epoch > 1 { epoch << ORDINALS_PER_LIFE } else { 0 };
@@ -67,12 +73,13 @@ pub fn load(store: &Store, shard: ShardId, now: Time, unix_us: u64, memory_bytes
         epoch,
         log: None,
         log_record: Vec::new(),
-        cache: Cache::new(CacheConfig::default()),
+        cache: Rows::default(),
         resume: None,
         ordinal: base,
         clear_cache: true,
         entries: 0,
         gap: None,
+        dropped: ByGroup::new(),
     };
     let damaged = |nothing: Loaded, session: u64, why: String| -> Result<Loaded, String> {
         tracing::error!(bot = %shard.bot, shard = %place(shard), "the checkpoint cannot be read, the shard identifies afresh and every group is told a gap: {why}");
@@ -94,6 +101,8 @@ pub fn load(store: &Store, shard: ShardId, now: Time, unix_us: u64, memory_bytes
         Ok(log) => log,
         Err(error) => return damaged(nothing, record.ordinal, error.to_string()),
     };
+    let gone = log.pending().filter(|(name, events)| *events > 0 && !groups.contains(name));
+    let dropped = gone.map(|(name, events)| (name.to_owned(), events)).collect();
     let mut entries = 0;
     let mut unreadable = 0;
     let scanned = store.scan_entries(key, &mut |position, at, bytes| match log.push(position, super::keeper::location(at), bytes) {
@@ -107,9 +116,16 @@ pub fn load(store: &Store, shard: ShardId, now: Time, unix_us: u64, memory_bytes
     if unreadable > 0 {
         tracing::error!(bot = %shard.bot, shard = %place(shard), missing = unreadable, "stored events cannot be read; groups that want them are told a gap");
     }
-    let (cache, whole) = load_cache(store, shard);
+    let (cache, whole, other_version) = load_cache(store, shard);
+    // A cache that another version wrote is known to hold nothing that can be used: the session is given up, so that Discord tells all of
+    // it again. Of a damaged one nobody can say what it lacks; it fills as Discord tells, and no event is lost for it.
+    let given_up = record.resume.as_ref().filter(|_| other_version).map(|point| StartGap {
+        session: point.session,
+        first_s: Some(point.s + 1),
+        cause: GapCause::SessionLost,
+    });
     let gap = match &record.resume {
-        Some(_) => None,
+        Some(_) => given_up,
         // The process ended between two sessions: what Discord emitted since nobody saw.
         None if record.ordinal > 0 => Some(StartGap { session: record.ordinal, first_s: None, cause: GapCause::SessionLost }),
         None => None,
@@ -118,34 +134,108 @@ pub fn load(store: &Store, shard: ShardId, now: Time, unix_us: u64, memory_bytes
         log: Some(log),
         log_record: record.log,
         cache,
-        resume: record.resume,
+        resume: record.resume.filter(|_| given_up.is_none()),
         ordinal: base.max(record.ordinal),
         // Without a cache that can be trusted whole, its rows are dropped; GUILD_CREATEs fill it again.
         clear_cache: !whole,
         entries,
         gap,
+        dropped,
         ..nothing
     })
 }
 
-fn load_cache(store: &Store, shard: ShardId) -> (Cache, bool) {
-    let mut cache = Cache::new(CacheConfig::default());
-    let mut bad_rows = 0_u64;
-    let rows = store.load_cache(key_of(shard), &mut |key, value| {
-        if cache.load(key, Bytes::copy_from_slice(value)).is_err() {
-            bad_rows += 1;
+/// How often a cache is read again because the server of the store went away meanwhile.
+const LOAD_TRIES: u32 = 5;
+
+/// How often a long load says how far it has come.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+
+/// How far the loads of this process have come, over all shards.
+static PROGRESS: Progress = Progress { rows: AtomicU64::new(0), told: Mutex::new(None) };
+
+struct Progress {
+    rows: AtomicU64,
+    /// When the first row came, when it was last told, and about how many rows there are.
+    told: Mutex<Option<(Instant, Instant, u64)>>,
+}
+
+impl Progress {
+    /// Asks about how many rows there are, before the first load. Not during one: the embedded store is locked then.
+    fn begin(&self, store: &Store) {
+        if let Ok(mut told) = self.told.lock()
+            && told.is_none()
+        {
+            let now = Instant::now();
+            *told = Some((now, now, store.rows_estimate().unwrap_or(0)));
         }
-    });
-    if bad_rows == 0 && rows.is_ok() {
-        return (cache, true);
     }
-    tracing::error!(
-        bot = %shard.bot,
-        shard = %place(shard),
-        rows = bad_rows,
-        "the stored cache cannot be read whole and is dropped; updates carry no previous state until Discord has told the objects again"
-    );
-    (Cache::new(CacheConfig::default()), false)
+
+    /// Counts a row, and says every few seconds how many there have been.
+    fn one_more(&self) {
+        let rows = self.rows.fetch_add(1, Ordering::Relaxed) + 1;
+        // A clock for every row would cost more than the row.
+        if !rows.is_multiple_of(1_024) {
+            return;
+        }
+        let Ok(mut told) = self.told.lock() else { return };
+        let now = Instant::now();
+        let Some((began, last, total)) = *told else { return };
+        if now.duration_since(last) >= PROGRESS_EVERY {
+            let seconds = now.duration_since(began).as_secs();
+            tracing::info!("loading the cache: {rows} of about {} rows, {seconds} s so far", total.max(rows));
+            *told = Some((began, now, total));
+        }
+    }
+}
+
+/// The rows; whether they are all there; whether another version wrote them.
+fn load_cache(store: &Store, shard: ShardId) -> (Rows, bool, bool) {
+    let mut rows = Rows::default();
+    let (mut bad_rows, mut other_version) = (0_u64, false);
+    let mut tries = 0;
+    PROGRESS.begin(store);
+    let read = loop {
+        let read = store.load_cache(key_of(shard), &mut |key, value| {
+            if let Err(error) = rows.push(key, value) {
+                bad_rows += 1;
+                other_version |= matches!(error, LoadError::Version(_));
+            }
+            PROGRESS.one_more();
+        });
+        tries += 1;
+        match read {
+            // A server that goes away in the middle is no damage.
+            Err(StoreError::Server { .. }) if tries < LOAD_TRIES => {
+                (rows, bad_rows, other_version) = (Rows::default(), 0, false);
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            read => break read,
+        }
+    };
+    if bad_rows == 0 && read.is_ok() {
+        return (rows, true, false);
+    }
+    if other_version {
+        tracing::warn!(
+            bot = %shard.bot,
+            shard = %place(shard),
+            rows = bad_rows,
+            "the stored cache was written by another version in a form that this one does not read; the shard identifies afresh and every group is told a gap"
+        );
+    } else {
+        tracing::error!(
+            bot = %shard.bot,
+            shard = %place(shard),
+            rows = bad_rows,
+            "stored objects cannot be read and are left out; updates of them carry no previous state until Discord has told them again"
+        );
+        if read.is_ok() {
+            // The session goes on, and Discord does not tell the others again.
+            return (rows, true, false);
+        }
+    }
+    (Rows::default(), false, other_version)
 }
 
 /// Shards of this bot that the store has under another shard count.

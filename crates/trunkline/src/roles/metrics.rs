@@ -4,11 +4,25 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
+use trunkline_cache::Kind;
+use trunkline_cache::requests::Progress;
+
+use super::bots::BotState;
 use super::core::CoreReport;
 use super::node::Shared;
 use super::status;
 
 struct Page(String);
+
+/// Label and text.
+type Labels = Vec<(&'static str, String)>;
+
+/// A bot's labels: two bots may have one name, so its id is what tells them apart.
+fn labels(bot: &BotState, more: &[(&'static str, &str)]) -> Labels {
+    let id = bot.id.map(|id| id.to_string()).unwrap_or_default();
+    let own = [("bot", bot.name.clone()), ("bot_id", id)];
+    own.into_iter().chain(more.iter().map(|(label, text)| (*label, (*text).to_owned()))).collect()
+}
 
 /// A counter of a `T`: name, help, how to read it.
 type Counter<T> = (&'static str, &'static str, fn(&T) -> u64);
@@ -22,12 +36,12 @@ impl Page {
         writeln!(self.0, "# HELP trunkline_{name} {help}\n# TYPE trunkline_{name} {kind}").ok();
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+    fn sample<T: AsRef<str>>(&mut self, name: &str, labels: &[(&str, T)], value: impl std::fmt::Display) {
         self.0.push_str("trunkline_");
         self.0.push_str(name);
         for (i, (label, text)) in labels.iter().enumerate() {
             self.0.push(if i == 0 { '{' } else { ',' });
-            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ");
+            let text = text.as_ref().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ");
             write!(self.0, "{label}=\"{text}\"").ok();
         }
         if !labels.is_empty() {
@@ -38,23 +52,52 @@ impl Page {
 
     fn one(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
         self.family(name, kind, help);
-        self.sample(name, &[], value);
+        self.sample::<&str>(name, &[], value);
     }
 }
 
 /// The page.
 #[must_use]
-pub fn render(shared: &Shared, reports: &[CoreReport]) -> String {
+pub fn render(shared: &Shared, reports: &[CoreReport], fetched: &BTreeMap<u64, Progress>) -> String {
     let mut page = Page(String::with_capacity(16 << 10));
-    events(&mut page, reports);
+    events(&mut page, shared, reports);
     shards(&mut page, shared);
     groups(&mut page, shared, reports);
     door(&mut page, shared);
+    members(&mut page, shared, fetched);
     store(&mut page, shared, reports);
     page.0
 }
 
-fn events(page: &mut Page, reports: &[CoreReport]) {
+fn members(page: &mut Page, shared: &Shared, fetched: &BTreeMap<u64, Progress>) {
+    let families: &[Gauge<Progress>] = &[
+        ("members_guilds", "gauge", "Guilds whose members are fetched whole.", |progress| progress.guilds),
+        ("members_guilds_done", "gauge", "Of these, those that are complete.", |progress| progress.guilds_done),
+        ("members_wanted", "gauge", "Members that these guilds have by Discord's count.", |progress| progress.members),
+        ("members_come", "gauge", "Of these, those that have come.", |progress| progress.members_come),
+        ("members_requests_waiting", "gauge", "Member requests that wait.", |progress| progress.waiting),
+        ("members_requests_under_way", "gauge", "Member requests that Discord has not answered whole.", |progress| progress.under_way),
+        ("members_requests_total", "counter", "Member requests that were sent.", |progress| progress.sent),
+        ("members_rate_limited_total", "counter", "Member requests that Discord answered with RATE_LIMITED.", |progress| {
+            progress.rate_limited
+        }),
+    ];
+    let bots = shared.bots();
+    for (name, kind, help, read) in families {
+        page.family(name, kind, help);
+        for (bot, progress) in bots.iter().filter_map(|bot| Some((bot, fetched.get(&bot.id?)?))) {
+            page.sample(name, &labels(bot, &[]), read(progress));
+        }
+    }
+    page.one(
+        "members_news_dropped_total",
+        "counter",
+        "What cores told and the fetching of members had no room for.",
+        shared.members.dropped(),
+    );
+}
+
+fn events(page: &mut Page, shared: &Shared, reports: &[CoreReport]) {
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
     let mut gaps: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for core in reports {
@@ -62,11 +105,13 @@ fn events(page: &mut Page, reports: &[CoreReport]) {
             *kinds.entry(kind).or_default() += count;
         }
         *kinds.entry("unknown").or_default() += core.events_unknown;
-        for (cause, (count, events)) in &core.gaps {
-            let sum = gaps.entry(cause).or_default();
-            sum.0 += count;
-            sum.1 += events;
-        }
+    }
+    let removed = shared.removed.gaps();
+    let told = reports.iter().flat_map(|core| core.gaps.iter().map(|(cause, counted)| (*cause, *counted)));
+    for (cause, (count, events)) in told.chain(removed.into_iter().filter(|(_, (count, _))| *count > 0)) {
+        let sum = gaps.entry(cause).or_default();
+        sum.0 += count;
+        sum.1 += events;
     }
     page.family("events_total", "counter", "Dispatched events by kind.");
     for (kind, count) in &kinds {
@@ -99,7 +144,7 @@ fn events(page: &mut Page, reports: &[CoreReport]) {
 }
 
 fn shards(page: &mut Page, shared: &Shared) {
-    let bots = shared.bots.lock().map(|bots| bots.values().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    let bots = shared.bots();
     page.family("shards", "gauge", "Shards by bot and state.");
     for bot in &bots {
         let mut states: BTreeMap<&str, u64> = BTreeMap::new();
@@ -107,7 +152,7 @@ fn shards(page: &mut Page, shared: &Shared) {
             *states.entry(status::phase_name(counters.phase())).or_default() += 1;
         }
         for (state, count) in states {
-            page.sample("shards", &[("bot", &bot.name), ("state", state)], count);
+            page.sample("shards", &labels(bot, &[("state", state)]), count);
         }
     }
     page.one("shards_ready_once", "gauge", "Shards that have been ready since the start.", shared.ready.load(Relaxed));
@@ -125,14 +170,14 @@ fn shards(page: &mut Page, shared: &Shared) {
     for (name, help, read) in simple {
         page.family(name, "counter", help);
         for bot in &bots {
-            page.sample(name, &[("bot", &bot.name)], bot.shards.iter().map(|(_, counters)| read(counters)).sum::<u64>());
+            page.sample(name, &labels(bot, &[]), bot.shards.iter().map(|(_, counters)| read(counters)).sum::<u64>());
         }
     }
     page.family("gateway_inflate_memory_bytes", "gauge", "Memory of decompression contexts.");
     for bot in &bots {
         page.sample(
             "gateway_inflate_memory_bytes",
-            &[("bot", &bot.name)],
+            &labels(bot, &[]),
             bot.shards.iter().map(|(_, c)| c.inflate_memory_bytes.load(Relaxed)).sum::<u64>(),
         );
     }
@@ -141,7 +186,7 @@ fn shards(page: &mut Page, shared: &Shared) {
         for (shard, counters) in &bot.shards {
             #[allow(clippy::cast_precision_loss, reason = "microseconds of a round trip fit a double")]
             let seconds = counters.beat_rtt_us.load(Relaxed) as f64 / 1e6;
-            page.sample("gateway_beat_rtt_seconds", &[("bot", &bot.name), ("shard", &shard.index.to_string())], seconds);
+            page.sample("gateway_beat_rtt_seconds", &labels(bot, &[("shard", &shard.index.to_string())]), seconds);
         }
     }
     page.family("gateway_reconnects_total", "counter", "Reconnects by cause.");
@@ -151,12 +196,7 @@ fn shards(page: &mut Page, shared: &Shared) {
     identify(page, &bots);
 }
 
-fn summed(
-    page: &mut Page,
-    name: &str,
-    bots: &[super::bots::BotState],
-    read: fn(&trunkline_gateway::ShardStats) -> Vec<(&'static str, u64)>,
-) {
+fn summed(page: &mut Page, name: &str, bots: &[BotState], read: fn(&trunkline_gateway::ShardStats) -> Vec<(&'static str, u64)>) {
     for bot in bots {
         let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
         for (_, counters) in &bot.shards {
@@ -165,32 +205,32 @@ fn summed(
             }
         }
         for (cause, count) in causes {
-            page.sample(name, &[("bot", &bot.name), ("cause", cause)], count);
+            page.sample(name, &labels(bot, &[("cause", cause)]), count);
         }
     }
 }
 
-fn identify(page: &mut Page, bots: &[super::bots::BotState]) {
-    let views: Vec<_> = bots.iter().filter_map(|bot| Some((bot.name.as_str(), bot.identify.as_ref()?.status()))).collect();
+fn identify(page: &mut Page, bots: &[BotState]) {
+    let views: Vec<_> = bots.iter().filter_map(|bot| Some((labels(bot, &[]), bot.identify.as_ref()?.status()))).collect();
     page.family("identify_remaining", "gauge", "Identifies left of the day.");
     for (bot, view) in &views {
-        page.sample("identify_remaining", &[("bot", bot)], view.remaining);
+        page.sample("identify_remaining", bot, view.remaining);
     }
     page.family("identify_total", "gauge", "Identifies a day.");
     for (bot, view) in &views {
-        page.sample("identify_total", &[("bot", bot)], view.total);
+        page.sample("identify_total", bot, view.total);
     }
     page.family("identify_reserve", "gauge", "Identifies kept back for a person to release.");
     for (bot, view) in &views {
-        page.sample("identify_reserve", &[("bot", bot)], view.reserve);
+        page.sample("identify_reserve", bot, view.reserve);
     }
     page.family("identify_waiting", "gauge", "Shards that wait to identify.");
     for (bot, view) in &views {
-        page.sample("identify_waiting", &[("bot", bot)], view.waiting.len());
+        page.sample("identify_waiting", bot, view.waiting.len());
     }
     page.family("identify_ledger_failing", "gauge", "1 while the identify ledger cannot be written.");
     for (bot, view) in &views {
-        page.sample("identify_ledger_failing", &[("bot", bot)], u8::from(view.ledger_failing));
+        page.sample("identify_ledger_failing", bot, u8::from(view.ledger_failing));
     }
 }
 
@@ -255,6 +295,14 @@ fn door(page: &mut Page, shared: &Shared) {
         "Connections closed because there are too many.",
         stats.refused_connections.get(),
     );
+    let looks = shared.looker.stats();
+    page.one("lookups_total", "counter", "Questions that cores answered about their caches.", looks.answered.load(Relaxed));
+    page.one("lookups_refused_busy_total", "counter", "Questions refused because a core's queue was full.", looks.busy.load(Relaxed));
+    page.one("lookups_unanswered_total", "counter", "Questions that a core did not answer in time.", looks.unanswered.load(Relaxed));
+    page.family("lookups_queued", "gauge", "Questions that wait for the core.");
+    for (core, queued) in shared.looker.queued().enumerate() {
+        page.sample("lookups_queued", &[("core", &core.to_string())], queued);
+    }
     page.family("latency_seconds", "histogram", "From the socket's read to the worker's stream.");
     let mut sum = 0;
     for (bound, count) in stats.latency.buckets() {
@@ -264,8 +312,8 @@ fn door(page: &mut Page, shared: &Shared) {
         page.sample("latency_seconds_bucket", &[("le", &le)], sum);
     }
     #[allow(clippy::cast_precision_loss, reason = "a metric")]
-    page.sample("latency_seconds_sum", &[], stats.latency.sum_us() as f64 / 1e6);
-    page.sample("latency_seconds_count", &[], sum);
+    page.sample::<&str>("latency_seconds_sum", &[], stats.latency.sum_us() as f64 / 1e6);
+    page.sample::<&str>("latency_seconds_count", &[], sum);
 }
 
 fn store(page: &mut Page, shared: &Shared, reports: &[CoreReport]) {
@@ -283,6 +331,12 @@ fn store(page: &mut Page, shared: &Shared, reports: &[CoreReport]) {
         "Age of the oldest core's last written checkpoint.",
         reports.iter().map(|core| core.checkpoint_age_ms).max().unwrap_or(0),
     );
+    page.one(
+        "store_lag_ms",
+        "gauge",
+        "How far the durable copy is behind: a restart now would go back to a session, a cache and a log that old.",
+        reports.iter().map(|core| core.checkpoint_age_ms).max().unwrap_or(0),
+    );
     page.one("store_failing", "gauge", "1 while checkpoints cannot be written.", u8::from(stats.failing.load(Relaxed)));
     let usage = shared.keeper.store.usage();
     page.family("store_bytes", "gauge", "Bytes on disk, by part.");
@@ -293,4 +347,18 @@ fn store(page: &mut Page, shared: &Shared, reports: &[CoreReport]) {
     for core in reports {
         page.sample("cache_bytes", &[("core", &core.core.to_string())], core.shards.iter().map(|shard| shard.cache_bytes).sum::<u64>());
     }
+    let kinds: Vec<_> = Kind::ALL
+        .into_iter()
+        .map(|kind| {
+            let all = reports.iter().map(|core| core.cache[kind as usize]);
+            let sums = all.fold((0, 0, 0), |sums, (size, evicted)| (sums.0 + size.count, sums.1 + size.bytes, sums.2 + evicted));
+            (kind.as_str(), sums)
+        })
+        .collect();
+    page.family("cache_objects", "gauge", "Objects the cache holds, by kind.");
+    kinds.iter().for_each(|(kind, (count, _, _))| page.sample("cache_objects", &[("kind", kind)], count));
+    page.family("cache_object_bytes", "gauge", "Bytes of these objects, without the tables around them.");
+    kinds.iter().for_each(|(kind, (_, bytes, _))| page.sample("cache_object_bytes", &[("kind", kind)], bytes));
+    page.family("cache_evicted_total", "counter", "Objects that had to give way to a limit or to the budget, by kind.");
+    kinds.iter().for_each(|(kind, (_, _, evicted))| page.sample("cache_evicted_total", &[("kind", kind)], evicted));
 }

@@ -14,16 +14,25 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use trunkline_delivery::{GroupId, GroupSpec};
-use trunkline_discord::ShardId;
-use trunkline_doors::{CoreLink, DoorOptions, Group, GroupToken as DoorToken, Groups, ServeOptions, WorkerDoor, serve};
+use trunkline_discord::{Encoding, ShardId};
+use trunkline_doors::look::LOOKS_QUEUED;
+use trunkline_doors::members::MemberCalls;
+use trunkline_doors::state::{Format, Live, StateOptions};
+use trunkline_doors::{
+    Access, CoreLink, Directory, DoorOptions, Group, GroupToken as DoorToken, Groups, Looker, Lookups, ServeOptions, WorkerDoor, serve,
+};
 use trunkline_gateway::Clock;
 use trunkline_store::{Options, Store, SyncPolicy};
 
 use super::admin;
 use super::bots::{self, BotState};
 use super::core::{COMMANDS_QUEUED, CoreChannels, CoreInput, CoreReport, CoreSetup, ShardStart, run_core};
+use super::falls::{self, Falls};
 use super::keeper::{Keeper, KeeperThreads};
+use super::members::{self, MemberTasks};
+use super::removed::Removed;
 use super::unconsumed;
+use crate::commands::reach::At;
 use crate::config::{Config, GroupToken, Sync};
 
 /// How long a stop waits for sockets to close, beside the doors' own 5 s for acknowledgements.
@@ -64,12 +73,24 @@ pub struct Shared {
     pub keeper: Keeper,
     /// The worker door.
     pub door: WorkerDoor,
+    /// The way to the caches, with the directory of bots and shards.
+    pub looker: Looker,
+    /// Who may ask what.
+    pub access: Access,
     /// Bots as they stand.
     pub bots: Arc<std::sync::Mutex<BTreeMap<usize, BotState>>>,
     /// Shards that have been ready once.
     pub ready: Arc<AtomicU64>,
     /// Shards placed so far, over all bots.
     pub placed: Arc<AtomicU64>,
+    /// Who asks Discord for members.
+    pub members: MemberTasks,
+    /// What groups lost because they fell behind.
+    pub falls: Arc<Falls>,
+    /// What groups and bots that were taken out of the configuration had left.
+    pub removed: Arc<Removed>,
+    /// Where commands reach this process.
+    pub at: At,
     /// Which core has which shard.
     pub cores_of: Arc<std::sync::Mutex<BTreeMap<ShardId, usize>>>,
     /// Unix time of the start in milliseconds.
@@ -77,6 +98,12 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// The bots as they stand, in the order of the configuration.
+    #[must_use]
+    pub fn bots(&self) -> Vec<BotState> {
+        self.bots.lock().map(|bots| bots.values().cloned().collect()).unwrap_or_default()
+    }
+
     /// Hands a shard to the next core, in turn over all bots, so that many small bots spread too. False when the core has ended.
     #[must_use]
     pub fn place_shard(&self, start: ShardStart) -> bool {
@@ -84,6 +111,9 @@ impl Shared {
         let core = usize::try_from(turn).unwrap_or(0) % self.cores.len();
         if let Ok(mut cores_of) = self.cores_of.lock() {
             cores_of.insert(start.shard, core);
+        }
+        if start.driver.is_some() {
+            self.looker.directory().place(start.shard, core);
         }
         self.cores[core].send(CoreInput::Add(Box::new(start))).is_ok()
     }
@@ -149,11 +179,15 @@ impl Node {
         let core_count = config.cores.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let specs = specs(&config);
         let placed = Arc::new(AtomicU64::new(0));
+        let falls = Arc::new(Falls::new(config.groups.len()));
         let mut links = Vec::new();
+        let mut look_links = Vec::new();
         let mut inputs = Vec::new();
         let mut cores = Vec::new();
         for core in 0..core_count {
             let (command_tx, commands) = mpsc::channel(COMMANDS_QUEUED);
+            let (look_tx, looks) = mpsc::channel(LOOKS_QUEUED);
+            look_links.push(look_tx);
             let (input_tx, input_rx) = mpsc::unbounded_channel();
             links.push(CoreLink { commands: command_tx });
             inputs.push(input_tx.clone());
@@ -165,12 +199,16 @@ impl Node {
                 hash_seed: seed(&clock, core),
                 ready: ready.clone(),
                 placed: placed.clone(),
+                falls: falls.clone(),
             };
-            let channels = CoreChannels { commands, inputs: input_rx, answers: input_tx };
+            let channels = CoreChannels { commands, looks, inputs: input_rx, answers: input_tx };
             cores.push(spawn_core(core, setup, channels)?);
         }
 
+        let anonymous = config.listen.anonymous || config.listen.clients.ip().is_loopback();
+        let access = Access::new(&groups, config.groups.iter().map(|group| &group.filter), anonymous);
         let door = WorkerDoor::new(groups, links, DoorOptions::default());
+        let looker = Looker::new(Directory::new(config.bots.len()), look_links);
         let (failed_tx, all_failed) = watch::channel(None);
         let shared = Shared {
             started_unix_ms: clock.unix_ms(),
@@ -179,14 +217,29 @@ impl Node {
             cores: inputs.into(),
             keeper,
             door: door.clone(),
+            looker: looker.clone(),
+            access: access.clone(),
             bots: Arc::default(),
             ready,
             placed,
+            falls,
+            members: MemberTasks::default(),
+            removed: Arc::default(),
+            at: At { clients: clients_at, admin: admin_at },
             cores_of: Arc::default(),
         };
         let (stop, stopping) = watch::channel(false);
         let mut serving = Vec::new();
-        let app = trunkline_doors::serve::routes(&door, axum::Router::new())
+        let state_options = StateOptions {
+            format: if shared.config.state.encoding == Encoding::Etf { Format::Etf } else { Format::Json },
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            access: access.clone(),
+        };
+        let extras = trunkline_doors::state::routes(Arc::new(Live::new(looker.clone())), state_options);
+        looker.ask_members_of(Arc::new(shared.members.clone()));
+        let lookups = Lookups::new(looker, access);
+        let management = MemberCalls::new(lookups.clone(), Arc::new(members::Source::new(shared.clone())), env!("CARGO_PKG_VERSION"));
+        let app = trunkline_doors::serve::routes(&door, Some(&lookups), extras.merge(management.routes()))
             .await
             .map_err(|error| StartError(format!("the clients' port cannot be set up: {error}")))?;
         serving.push(tokio::spawn({
@@ -199,6 +252,7 @@ impl Node {
             }
         }));
         serving.push(tokio::spawn(admin::serve(admin_listener, shared.clone(), stopping.clone())));
+        serving.push(tokio::spawn(falls::watch(shared.clone(), stopping.clone())));
         serving.push(tokio::spawn(unconsumed::watch(shared.clone(), stopping)));
         let bots = bots::start(&shared, failed_tx);
         Ok(Self {
@@ -344,13 +398,20 @@ fn spawn_core(core: usize, setup: CoreSetup, channels: CoreChannels) -> Result<s
 }
 
 async fn open_store(config: &Config) -> Result<Arc<Store>, StartError> {
-    let path = config.store.path.clone();
+    let (path, url) = (config.store.path.clone(), config.store.url.clone());
     let sync = match config.store.sync {
         Sync::Always => SyncPolicy::Always,
         Sync::Every(every) => SyncPolicy::Every(every),
         Sync::Never => SyncPolicy::Never,
     };
-    let opened = tokio::task::spawn_blocking(move || Store::open(&path, Options { sync, ..Options::default() })).await;
+    let opened = tokio::task::spawn_blocking(move || {
+        let options = Options { sync, rows: Some(super::rows::CODEC), ..Options::default() };
+        match url {
+            Some(url) => Store::connect(url.expose(), options),
+            None => Store::open(&path, options),
+        }
+    })
+    .await;
     let store =
         opened.map_err(|error| StartError(format!("opening the store failed: {error}")))?.map_err(|error| StartError(error.to_string()))?;
     let recovery = store.recovery();
@@ -397,13 +458,17 @@ fn group_id(index: usize) -> GroupId {
 /// Reads a group's token from the store, or makes one (256 random bits) that only this user can read.
 fn token_file(path: &Path) -> std::io::Result<GroupToken> {
     use std::io::{Read as _, Write as _};
-    use std::os::unix::fs::OpenOptionsExt as _;
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 
     match std::fs::read_to_string(path) {
         Ok(text) if !text.trim().is_empty() => return Ok(GroupToken::new(&text)),
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
+    }
+    if let Some(dir) = path.parent() {
+        // With a database there is no directory yet.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
     let mut random = [0_u8; 32];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;

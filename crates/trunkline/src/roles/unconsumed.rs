@@ -67,15 +67,16 @@ pub async fn watch(shared: Shared, mut stopping: watch::Receiver<bool>) {
             if groups.entry(group.name.clone()).or_default().look(neglected.is_some(), now)
                 && let Some(stands) = neglected
             {
-                tracing::warn!("{}", line(group, stands));
+                tracing::warn!("{}", line(group, stands, &shared.at.addr_flag()));
             }
         }
     }
 }
 
-fn line(group: &GroupConfig, stands: &GroupStatus) -> String {
+/// `addr`: what a worker needs to find this process.
+fn line(group: &GroupConfig, stands: &GroupStatus, addr: &str) -> String {
     format!(
-        "group {}: nobody consumes its events, {} wait; connect a worker (`trunkline worker --group {}`) within {} or {} in memory and {} \
+        "group {}: nobody consumes its events, {} wait; connect a worker (`trunkline worker --group {}{addr}`) within {} or {} in memory and {} \
          on disk, or they fall off as a gap",
         group.name,
         stands.entries,

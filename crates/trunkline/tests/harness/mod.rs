@@ -40,6 +40,8 @@ pub struct World {
     pub seed: u64,
     /// Settings by environment, for what has its place in a table of the file that is written already.
     pub env: Vec<(&'static str, &'static str)>,
+    /// A PostgreSQL database instead of the embedded store.
+    pub store_url: Option<String>,
 }
 
 /// A port that was free a moment ago.
@@ -98,6 +100,7 @@ impl World {
             child: None,
             seed,
             env: Vec::new(),
+            store_url: None,
         }
     }
 
@@ -116,12 +119,15 @@ impl World {
 
     pub fn write_config(&self, extra: &str) -> PathBuf {
         let path = self.dir.path().join("trunkline.toml");
+        let store = match &self.store_url {
+            Some(url) => format!("url = \"{url}\""),
+            None => format!("path = \"{}\"", self.store().display()),
+        };
         let mut text = format!(
-            "[discord]\napi = \"{}\"\n[listen]\nclients = \"{}\"\nadmin = \"{}\"\n[store]\npath = \"{}\"\n{extra}\n[[bots]]\ntoken = \"{}\"\n[[groups]]\nname = \"{GROUP}\"\ntoken = \"{}\"\n[[groups]]\nname = \"{IDLE_GROUP}\"\ntoken = \"{}\"\nevents = [\"MESSAGE_CREATE\"]\n",
+            "[discord]\napi = \"{}\"\n[listen]\nclients = \"{}\"\nadmin = \"{}\"\n[store]\n{store}\n{extra}\n[[bots]]\ntoken = \"{}\"\n[[groups]]\nname = \"{GROUP}\"\ntoken = \"{}\"\n[[groups]]\nname = \"{IDLE_GROUP}\"\ntoken = \"{}\"\nevents = [\"MESSAGE_CREATE\"]\n",
             self.sim.api_url(),
             self.clients,
             self.admin,
-            self.store().display(),
             self.token,
             self.group_token,
             self.group_token,

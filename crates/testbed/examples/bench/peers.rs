@@ -1,0 +1,280 @@
+//! Beside the peers: parsing, applying and holding the same world and the same events as the best-known Rust libraries do.
+//!
+//! Resident memory is measured in a process of its own for each side, which reads the world from a file, so that nothing of the generator
+//! lies between the objects. Both sides have the system's allocator.
+
+use std::fs::File;
+use std::hint::black_box;
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde_json::{Value as Json, json};
+use trunkline_cache::{Cache, CacheConfig, Kind, Users};
+use trunkline_discord::{Encoding, Envelope, EventKind};
+use trunkline_etf::{ETF_VERSION, Limits, Value, transcode};
+use trunkline_sim::Mix;
+use trunkline_testbed::world::{World, etf};
+use twilight_cache_inmemory::{DefaultInMemoryCache, InMemoryCache, ResourceType};
+use twilight_gateway::{EventTypeFlags, parse};
+use twilight_model::gateway::event::{Event as TwilightEvent, GatewayEvent};
+
+use crate::table::{Binding, Table};
+use crate::{Form, Result, corpus};
+
+/// Resident bytes per membership at most this part of the peer's.
+const MEMORY_TIMES: f64 = 3.0;
+/// Applying one event, at least so much faster than the peer's `update` alone.
+const APPLY_TIMES: f64 = 2.0;
+/// A GUILD_CREATE of 300 members from bytes to applied, against parse and update.
+const GUILD_TIMES: f64 = 4.0;
+/// Decoding and routing an event, against the peer's parse.
+const DECODE_TIMES: f64 = 10.0;
+
+/// What a child process keeps.
+const CONFIGURATIONS: [&str; 2] = ["every", "members"];
+
+/// What a child process measured.
+struct Held {
+    bytes_per_membership: f64,
+    guild_us: f64,
+}
+
+/// The world in files, as each side reads it.
+pub(crate) struct Worlds {
+    pub(crate) world: World,
+    pub(crate) etf: PathBuf,
+    json: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Worlds {
+    pub(crate) fn write(form: Form) -> Result<Worlds> {
+        let world = World::of_guilds(if form.short { 100 } else { 2_000 });
+        let folder = tempfile::tempdir()?;
+        let (etf, json) = (folder.path().join("world.etf"), folder.path().join("world.json"));
+        write_world(&world, &etf, &json)?;
+        Ok(Worlds { world, etf, json, _folder: folder })
+    }
+}
+
+/// Adds the rows of the peers.
+pub(crate) fn measure(form: Form, worlds: &Worlds, table: &mut Table) -> Result<()> {
+    events(form, table)?;
+    let world = &worlds.world;
+    let mut held = Vec::new();
+    for configuration in CONFIGURATIONS {
+        held.push([child("ours", configuration, &worlds.etf, world)?, child("twilight", configuration, &worlds.json, world)?]);
+    }
+    let headline = format!("world: {} guilds, {} memberships; every kind, then members and users only", world.guilds, world.memberships());
+    table.row(&headline, &[]);
+    let column = |side: usize, figure: &dyn Fn(&Held) -> String| held.iter().map(|pair| figure(&pair[side])).collect::<Vec<_>>();
+    let bytes = |held: &Held| format!("{:.0} B", held.bytes_per_membership);
+    table.row("  resident bytes per membership", &column(0, &bytes));
+    table.row("  twilight-cache-inmemory: the same", &column(1, &bytes));
+    let ratios = |of: &dyn Fn(&Held) -> f64| held.iter().map(|[ours, theirs]| of(theirs) / of(ours)).collect::<Vec<_>>();
+    verdict(table, "  times less", &ratios(&|held| held.bytes_per_membership), MEMORY_TIMES, Binding::Always);
+    let us = |held: &Held| format!("{:.0} us", held.guild_us);
+    table.row("  GUILD_CREATE, bytes to applied", &column(0, &us));
+    table.row("  twilight: parse and update", &column(1, &us));
+    verdict(table, "  times faster", &ratios(&|held| held.guild_us), GUILD_TIMES, Binding::FullForm);
+    Ok(())
+}
+
+fn verdict(table: &mut Table, what: &str, ratios: &[f64], least: f64, binding: Binding) {
+    let met = ratios.iter().all(|ratio| *ratio >= least);
+    table.target(what, &ratios.iter().map(|ratio| format!("{ratio:.2}x")).collect::<Vec<_>>(), &format!(">= {least}x"), met, binding);
+}
+
+/// One event after the other: parse against decode, update against apply.
+fn events(form: Form, table: &mut Table) -> Result<()> {
+    let mut columns: [Vec<f64>; 4] = Default::default();
+    let mut skipped = Vec::new();
+    for mix in [Mix::Steady, Mix::Presence] {
+        let (start, frames) = corpus::record_with_start(mix, form.events)?;
+        let texts = frames.iter().map(|frame| text_of(frame)).collect::<Result<Vec<_>>>()?;
+        let parsed: Vec<Option<TwilightEvent>> = texts.iter().map(|text| dispatch(text.clone())).collect();
+        skipped.push(parsed.iter().filter(|event| event.is_none()).count());
+        let mut best = [f64::INFINITY; 4];
+        for _ in 0..form.rounds.min(5) {
+            let ours = fed(&start, CacheConfig::default())?;
+            let theirs = fed_twilight(&start)?;
+            let bodies = frames.iter().map(|frame| body(frame)).collect::<Result<Vec<_>>>()?;
+            let mut ours = ours;
+            note(&mut best[0], frames.len(), || {
+                for frame in &frames {
+                    black_box(Envelope::decode_routed(Encoding::Etf, black_box(frame), &Limits::GATEWAY).expect("a sound event"));
+                }
+            });
+            // A String of its own for each is what the parser takes.
+            let copies = texts.clone();
+            note(&mut best[1], frames.len(), || {
+                for text in copies {
+                    drop(black_box(parse(text, EventTypeFlags::all())));
+                }
+            });
+            note(&mut best[2], frames.len(), || {
+                for (kind, body) in &bodies {
+                    black_box(ours.apply(*kind, Value::from_raw(Encoding::Etf, body), body));
+                }
+            });
+            note(&mut best[3], frames.len(), || {
+                for event in parsed.iter().flatten() {
+                    theirs.update(event);
+                }
+            });
+        }
+        for (column, best) in columns.iter_mut().zip(best) {
+            column.push(best);
+        }
+    }
+    let ns = |column: &[f64]| column.iter().map(|ns| format!("{ns:.0} ns")).collect::<Vec<_>>();
+    let times = |of: usize, by: usize| columns[of].iter().zip(&columns[by]).map(|(of, by)| of / by).collect::<Vec<_>>();
+    table.row("ETF: decode and route (whole mix in a row)", &ns(&columns[0]));
+    table.row("twilight-gateway: parse of the same events in JSON", &ns(&columns[1]));
+    table.row("  events that it cannot parse", &skipped.iter().map(usize::to_string).collect::<Vec<_>>());
+    // In the presence mix what is done once an event weighs more than its terms, and there is no target.
+    table.row("  times faster, presence", &[String::new(), format!("{:.2}x", times(1, 0)[1])]);
+    verdict(table, "  times faster, steady", &times(1, 0)[..1], DECODE_TIMES, Binding::FullForm);
+    table.row("cache: apply, previous state included", &ns(&columns[2]));
+    table.row("twilight-cache-inmemory: update alone", &ns(&columns[3]));
+    verdict(table, "  times faster (steady binds)", &times(3, 2)[..1], APPLY_TIMES, Binding::FullForm);
+    Ok(())
+}
+
+fn note(best: &mut f64, events: usize, work: impl FnOnce()) {
+    let began = Instant::now();
+    work();
+    *best = best.min(began.elapsed().as_nanos() as f64 / events as f64);
+}
+
+pub(crate) fn text_of(frame: &[u8]) -> Result<String> {
+    let mut json = Vec::new();
+    transcode(Value::parse(Encoding::Etf, frame, &Limits::GATEWAY)?, Encoding::Json, &mut json)?;
+    Ok(String::from_utf8(json)?)
+}
+
+pub(crate) fn body(frame: &[u8]) -> Result<(EventKind, Bytes)> {
+    let envelope = Envelope::decode(Encoding::Etf, frame, &Limits::GATEWAY)?;
+    let kind = EventKind::from_name(envelope.t.as_deref().unwrap_or_default());
+    Ok((kind, Bytes::copy_from_slice(envelope.d.raw())))
+}
+
+pub(crate) fn fed(start: &[Vec<u8>], config: CacheConfig) -> Result<Cache> {
+    let mut cache = Cache::new(config, Users::default());
+    for frame in start {
+        let (kind, body) = body(frame)?;
+        black_box(cache.apply(kind, Value::from_raw(Encoding::Etf, &body), &body));
+    }
+    Ok(cache)
+}
+
+pub(crate) fn dispatch(text: String) -> Option<TwilightEvent> {
+    match parse(text, EventTypeFlags::all()) {
+        Ok(Some(GatewayEvent::Dispatch(_, event))) => Some(TwilightEvent::from(event)),
+        _ => None,
+    }
+}
+
+pub(crate) fn fed_twilight(start: &[Vec<u8>]) -> Result<DefaultInMemoryCache> {
+    let cache = DefaultInMemoryCache::new();
+    for frame in start {
+        if let Some(event) = dispatch(text_of(frame)?) {
+            cache.update(&event);
+        }
+    }
+    Ok(cache)
+}
+
+/// The world's GUILD_CREATEs, each with its length in front: as ETF and as JSON messages.
+fn write_world(world: &World, etf_file: &Path, json_file: &Path) -> Result<()> {
+    let (mut etf_out, mut json_out) = (BufWriter::new(File::create(etf_file)?), BufWriter::new(File::create(json_file)?));
+    for guild in 0..world.guilds {
+        let body = world.guild_create(guild);
+        let message = json!({ "t": "GUILD_CREATE", "s": guild + 2, "op": 0, "d": body });
+        let packed = [&[ETF_VERSION][..], &etf(&message)].concat();
+        etf_out.write_all(&u64::try_from(packed.len())?.to_le_bytes())?;
+        etf_out.write_all(&packed)?;
+        let text = serde_json::to_vec(&message)?;
+        json_out.write_all(&u64::try_from(text.len())?.to_le_bytes())?;
+        json_out.write_all(&text)?;
+    }
+    etf_out.flush()?;
+    json_out.flush()?;
+    Ok(())
+}
+
+fn child(side: &str, configuration: &str, file: &Path, world: &World) -> Result<Held> {
+    let output = Command::new(std::env::current_exe()?).args(["hold", side, configuration]).arg(file).output()?;
+    if !output.status.success() {
+        return Err(format!("the process that holds the world failed: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    let line: Json = serde_json::from_slice(&output.stdout)?;
+    let figure = |name: &str| line[name].as_f64().ok_or("the process that holds the world printed no figures");
+    Ok(Held {
+        bytes_per_membership: figure("resident_bytes")? / world.memberships() as f64,
+        guild_us: figure("apply_ns")? / 1_000.0 / f64::from(world.guilds),
+    })
+}
+
+/// In a process of its own: holds the world of a file, and prints what that took.
+pub(crate) fn hold(side: &str, configuration: &str, file: &str) -> Result<()> {
+    let mut file = BufReader::with_capacity(1 << 20, File::open(file)?);
+    let mut frame = Vec::with_capacity(1 << 20);
+    let members_only = configuration == "members";
+    let before = resident_bytes()?;
+    let mut took = std::time::Duration::ZERO;
+    let kept: Box<dyn std::any::Any>;
+    match side {
+        "ours" => {
+            let off = Kind::ALL.into_iter().filter(|kind| members_only && !matches!(kind, Kind::Member | Kind::User | Kind::State));
+            let mut cache = Cache::new(off.fold(CacheConfig::default(), |config, kind| config.without(kind)), Users::default());
+            while next(&mut file, &mut frame)? {
+                let began = Instant::now();
+                let (envelope, _) = Envelope::decode_routed(Encoding::Etf, &frame, &Limits::GATEWAY)?;
+                let body = Bytes::copy_from_slice(envelope.d.raw());
+                black_box(cache.apply(EventKind::GuildCreate, envelope.d, &body));
+                took += began.elapsed();
+            }
+            kept = Box::new(cache);
+        }
+        _ => {
+            let mut builder = InMemoryCache::builder();
+            if members_only {
+                builder = builder.resource_types(ResourceType::MEMBER | ResourceType::USER);
+            }
+            let cache: DefaultInMemoryCache = builder.build();
+            while next(&mut file, &mut frame)? {
+                let began = Instant::now();
+                let event = dispatch(String::from_utf8(frame.clone())?).ok_or("twilight cannot parse a guild of the world")?;
+                cache.update(&event);
+                drop(event);
+                took += began.elapsed();
+            }
+            kept = Box::new(cache);
+        }
+    }
+    let after = resident_bytes()?;
+    println!("{}", json!({ "resident_bytes": after.saturating_sub(before), "apply_ns": u64::try_from(took.as_nanos())? }));
+    drop(black_box(kept));
+    Ok(())
+}
+
+pub(crate) fn next(file: &mut impl Read, frame: &mut Vec<u8>) -> Result<bool> {
+    let mut length = [0; 8];
+    match file.read_exact(&mut length) {
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
+        read => read?,
+    }
+    frame.clear();
+    file.take(u64::from_le_bytes(length)).read_to_end(frame)?;
+    Ok(true)
+}
+
+pub(crate) fn resident_bytes() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in /proc/self/status")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? * 1_024)
+}

@@ -1,0 +1,184 @@
+//! Members and the state API of a whole node: all of a world's members come within Discord's limits, survive a restart and a kill, and are
+//! answered over HTTP; a lookup that misses asks Discord once; Tatsu's management calls work.
+
+mod harness;
+
+use std::time::{Duration, Instant};
+
+use harness::World;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tonic::transport::Channel;
+use tonic::{Code, Request};
+use trunkline_sim::{Config, Fault, FaultKind};
+use trunkline_wire::gateway::gateway_client::GatewayClient;
+use trunkline_wire::gateway::{EmptyRequest, RequestGuildMembersRequest, RestartShardRequest, ShardStatus};
+use trunkline_wire::trunkline::event::v1::Encoding;
+use trunkline_wire::trunkline::members::v1::members_client::MembersClient;
+use trunkline_wire::trunkline::members::v1::{GetProgressRequest, GetProgressResponse, RequestGuildMembersRequest as Members};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const GUILDS: u32 = 6;
+const MEMBERS: u32 = 1_200;
+
+async fn world() -> World {
+    // Nothing changes but what a test makes change; large guilds are told without their offline members.
+    World::new(Config { shards: 2, max_concurrency: 2, guilds: GUILDS, members: MEMBERS, rate: 0.0, ..Config::default() }).await
+}
+
+async fn channel(world: &World) -> Channel {
+    Channel::from_shared(format!("http://{}", world.clients)).expect("an address").connect().await.expect("a connection")
+}
+
+/// By HTTP/1.0, where a body ends with its connection and never comes in chunks.
+async fn state(world: &World, path: &str) -> (u16, Value) {
+    let mut socket = TcpStream::connect(world.clients).await.expect("a connection");
+    let request = format!("GET /v1/events/{path} HTTP/1.0\r\nhost: x\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.expect("a request");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned())))
+}
+
+/// How many members each guild has by the state API.
+async fn counts(world: &World) -> Vec<usize> {
+    let mut found = Vec::new();
+    for guild in world.sim.guild_ids() {
+        found.push(state(world, &format!("guilds/{guild}/members")).await.1.as_array().map_or(0, Vec::len));
+    }
+    found
+}
+
+async fn progress(world: &World) -> GetProgressResponse {
+    let mut calls = MembersClient::new(channel(world).await);
+    calls.get_progress(GetProgressRequest {}).await.map(tonic::Response::into_inner).unwrap_or_default()
+}
+
+async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !done().await {
+        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_members_come_and_are_there_after_a_restart_and_a_kill() {
+    let mut world = world().await;
+    world.env.push(("TRUNKLINE_BOTS_0_MEMBERS", "eager"));
+    world.start("");
+    world.ready().await;
+    until("all members", async || progress(&world).await.guilds_done == u64::from(GUILDS)).await;
+    let all = vec![MEMBERS as usize; GUILDS as usize];
+    let whole = counts(&world).await;
+    assert!(whole.iter().all(|count| count.abs_diff(MEMBERS as usize) <= 1), "{whole:?}, wanted {all:?}");
+    assert_eq!(state(&world, "guilds_count").await.1, json!(GUILDS));
+    let told = progress(&world).await;
+    assert_eq!((told.guilds, told.waiting, told.under_way, told.rate_limited), (u64::from(GUILDS), 0, 0, 0));
+
+    world.terminate().await;
+    world.start("");
+    world.ready().await;
+    assert_eq!(counts(&world).await, whole, "after a restart");
+    // What was in the last checkpoint is there after a kill; nothing has changed since.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    world.kill();
+    world.start("");
+    world.ready().await;
+    assert_eq!(counts(&world).await, whole, "after a kill");
+    let report = world.sim.report();
+    assert_eq!(report.client_faults_total, 0, "{:?}", report.client_faults);
+    assert_eq!(report.identifies, 2, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lookup_that_misses_asks_discord_once_and_a_stranger_is_remembered_as_none() {
+    let mut world = world().await;
+    world.env.push(("TRUNKLINE_BOTS_0_MEMBERS", "lazy"));
+    world.start("");
+    world.ready().await;
+    let guild = world.sim.guild_ids()[0];
+    until("the guild", async || state(&world, &format!("guilds/{guild}")).await.0 == 200).await;
+    // Somebody whom the GUILD_CREATE did not tell: Discord's answer to a call of our own names everybody.
+    let held = state(&world, &format!("guilds/{guild}/members")).await.1;
+    let held: Vec<u64> = held.as_array().expect("a list").iter().filter_map(|member| member["user"]["id"].as_str()?.parse().ok()).collect();
+    let mut calls = MembersClient::new(channel(&world).await);
+    let mut request = Request::new(Members { nonce: "mine".into(), raw: Encoding::Json.into(), ..Members::default() });
+    request.metadata_mut().insert("x-trunkline-guild-id", guild.to_string().parse().expect("metadata"));
+    let mut chunks = calls.request_guild_members(request).await.expect("a stream").into_inner();
+    let (mut everybody, mut indices) = (Vec::new(), Vec::new());
+    while let Some(chunk) = chunks.message().await.expect("a chunk") {
+        assert_eq!(chunk.nonce, "mine");
+        let raw: Value = serde_json::from_slice(&chunk.raw.expect("the payload").bytes).expect("JSON");
+        assert_eq!(raw["members"].as_array().map(Vec::len), Some(chunk.members.len()));
+        everybody.extend(chunk.members.iter().map(|member| member.id));
+        indices.push((chunk.chunk_index, chunk.chunk_count));
+    }
+    assert_eq!(indices, [(0, 2), (1, 2)], "two chunks of at most 1000");
+    assert!(everybody.len().abs_diff(MEMBERS as usize) <= 1 && everybody.len() > held.len(), "{} and {}", everybody.len(), held.len());
+
+    // In another guild nobody was asked for yet: its missing members are asked for by lookups alone.
+    let other = world.sim.guild_ids()[1];
+    let before = world.sim.report();
+    let known: Value = state(&world, &format!("guilds/{other}/members")).await.1;
+    let stranger = 77_u64;
+    for _ in 0..5 {
+        assert_eq!(state(&world, &format!("guilds/{other}/members/{stranger}")).await.0, 404);
+    }
+    let after = world.sim.report();
+    assert_eq!(known.as_array().map(Vec::len), state(&world, &format!("guilds/{other}/members")).await.1.as_array().map(Vec::len));
+    let chunks = |report: &trunkline_sim::Report| report.events_by_kind.get("GUILD_MEMBERS_CHUNK").copied().unwrap_or(0);
+    assert_eq!(chunks(&after) - chunks(&before), 1, "five lookups of one stranger are one request");
+    assert_eq!(after.client_faults_total, 0, "{:?}", after.client_faults);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tatsus_management_calls_tell_the_truth_and_act() {
+    let mut world = world().await;
+    world.start("");
+    world.ready().await;
+    let mut calls = GatewayClient::new(channel(&world).await);
+    assert_eq!(calls.version(EmptyRequest {}).await.expect("a version").into_inner().version, env!("CARGO_PKG_VERSION"));
+    until("connected", async || {
+        let stats = calls.stats(EmptyRequest {}).await.expect("stats").into_inner().stats;
+        stats.len() == 2 && stats.iter().all(|stat| stat.status() == ShardStatus::Connected)
+    })
+    .await;
+    world.sim.emit(500, None, None);
+    until("a rate", async || {
+        let stats = calls.stats(EmptyRequest {}).await.expect("stats").into_inner().stats;
+        stats.iter().map(|stat| stat.event_rate).sum::<i32>() > 0
+    })
+    .await;
+
+    let unknown = calls.restart_shard(RestartShardRequest { shard: 9 }).await.expect_err("no such shard");
+    assert_eq!(unknown.code(), Code::NotFound, "{unknown}");
+    calls.restart_shard(RestartShardRequest { shard: 1 }).await.expect("it restarts");
+    until("the resume", async || world.sim.report().resumes == 1).await;
+    assert_eq!(world.sim.report().identifies, 2);
+
+    let guild = world.sim.guild_ids()[0];
+    let shard = i32::from((guild >> 22) % 2 == 1);
+    let ask = |shard: i32| RequestGuildMembersRequest { guild_id: i64::try_from(guild).expect("an id"), shard };
+    assert_eq!(calls.request_guild_members(ask(9)).await.expect_err("no such shard").code(), Code::NotFound);
+    assert_eq!(calls.request_guild_members(ask(1 - shard)).await.expect_err("another shard's").code(), Code::InvalidArgument);
+    calls.request_guild_members(ask(shard)).await.expect("it is asked");
+    until("the members", async || {
+        let members = state(&world, &format!("guilds/{guild}/members")).await.1;
+        // The 500 events were joins and leaves, too.
+        members.as_array().is_some_and(|members| members.len().abs_diff(MEMBERS as usize) <= 100)
+    })
+    .await;
+    // A stopped Discord shows as such.
+    world.sim.fault(&Fault::new(FaultKind::Refuse).lasting(Duration::from_secs(3)));
+    world.sim.fault(&Fault::new(FaultKind::Drop));
+    until("not connected", async || {
+        let stats = calls.stats(EmptyRequest {}).await.expect("stats").into_inner().stats;
+        stats.iter().any(|stat| stat.status() != ShardStatus::Connected)
+    })
+    .await;
+    assert_eq!(world.sim.report().client_faults_total, 0);
+}
