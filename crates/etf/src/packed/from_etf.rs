@@ -63,13 +63,25 @@ fn pack(bytes: &[u8], mut improper: &[usize], out: &mut Vec<u8>) -> Result<bool,
                 put::null(out);
                 at += 5;
             }
+            [term::ATOM | term::ATOM_UTF8, 0, 3, b'n', b'i', b'l', ..] => {
+                put::null(out);
+                at += 6;
+            }
             [term::SMALL_ATOM | term::SMALL_ATOM_UTF8, 5, b'f', b'a', b'l', b's', b'e', ..] => {
                 put::bool(false, out);
                 at += 7;
             }
+            [term::ATOM | term::ATOM_UTF8, 0, 5, b'f', b'a', b'l', b's', b'e', ..] => {
+                put::bool(false, out);
+                at += 8;
+            }
             [term::SMALL_ATOM | term::SMALL_ATOM_UTF8, 4, b't', b'r', b'u', b'e', ..] => {
                 put::bool(true, out);
                 at += 6;
+            }
+            [term::ATOM | term::ATOM_UTF8, 0, 4, b't', b'r', b'u', b'e', ..] => {
+                put::bool(true, out);
+                at += 7;
             }
             [term::SMALL_INTEGER, value, ..] => {
                 put::uint(u64::from(value), out);
@@ -234,6 +246,13 @@ fn key(bytes: &[u8], at: usize, atoms: bool, depth: usize, out: &mut Vec<u8>) ->
                 && put::known_key(name, out)
             {
                 return Ok(at + 2 + name.len());
+            }
+        }
+        [term::ATOM | term::ATOM_UTF8, a, b, ref rest @ ..] if atoms => {
+            if let Some(name) = rest.get(..usize::from(u16::from_be_bytes([a, b])))
+                && put::known_key(name, out)
+            {
+                return Ok(at + 3 + name.len());
             }
         }
         [term::BINARY, a, b, c, d, ref rest @ ..] if !atoms => {
