@@ -1,5 +1,6 @@
 //! Members and the state API of a whole node: all of a world's members come within Discord's limits, survive a restart and a kill, and are
 //! answered over HTTP; a lookup that misses asks Discord once; Tatsu's management calls work.
+#![allow(clippy::disallowed_methods, reason = "it waits for a real process")]
 
 mod harness;
 
