@@ -15,11 +15,14 @@ pub(crate) struct Telling {
     /// `index/count`, as people say it.
     name: String,
     stats: Arc<ShardStats>,
-    /// The trouble with opening a connection that was said last.
-    trouble: Option<String>,
+    /// Troubles with opening a connection that were said since the last one opened: the same server refuses now at one step, now at another.
+    troubles: Vec<String>,
     /// Repeated and missing dispatches as they stood when the last RESUME was sent.
     before_resume: (u64, u64),
 }
+
+/// So many different troubles are said before one opens.
+const TROUBLES_SAID: usize = 8;
 
 macro_rules! say {
     ($self:expr, $level:ident, $($message:tt)*) => {
@@ -29,7 +32,7 @@ macro_rules! say {
 
 impl Telling {
     pub(crate) fn new(shard: ShardId, stats: Arc<ShardStats>) -> Self {
-        Self { shard, name: format!("{}/{}", shard.index, shard.count), stats, trouble: None, before_resume: (0, 0) }
+        Self { shard, name: format!("{}/{}", shard.index, shard.count), stats, troubles: Vec::new(), before_resume: (0, 0) }
     }
 
     pub(crate) fn notice(&self, notice: Notice) {
@@ -38,16 +41,17 @@ impl Telling {
 
     pub(crate) fn opened(&mut self) {
         self.stats.edit(|standing| standing.trouble = None);
-        if self.trouble.take().is_some() {
+        if !self.troubles.is_empty() {
+            self.troubles.clear();
             say!(self, info, "the gateway can be reached again");
         }
     }
 
     pub(crate) fn not_opened(&mut self, why: &str) {
         self.stats.edit(|standing| standing.trouble = Some(why.to_owned()));
-        if self.trouble.as_deref() != Some(why) {
+        if self.troubles.len() < TROUBLES_SAID && !self.troubles.iter().any(|said| said == why) {
             say!(self, warn, "{why}; trying again until it can be reached");
-            self.trouble = Some(why.to_owned());
+            self.troubles.push(why.to_owned());
         }
     }
 
