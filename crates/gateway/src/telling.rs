@@ -116,7 +116,7 @@ impl Telling {
                 let how = if *resume { "resuming" } else { "identifying anew" };
                 let after_ms = after.as_millis();
                 // The first attempt is news; those after it only when the cause is not the one already said.
-                if *attempt == 0 || self.trouble.is_none() {
+                if *attempt == 0 || self.troubles.is_empty() {
                     say!(self, info, after_ms, attempt, "{cause}; {how}");
                 } else {
                     say!(self, debug, after_ms, attempt, "{cause}; {how}");
