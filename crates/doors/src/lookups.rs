@@ -13,7 +13,7 @@ mod own;
 mod page;
 mod pylon_cache;
 mod pylon_gateway;
-mod reads;
+pub(crate) mod reads;
 
 use std::sync::Arc;
 

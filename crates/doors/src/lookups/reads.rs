@@ -80,8 +80,8 @@ pub(super) fn voice_states(cache: &Cache, guild: u64, channel: u64, after: u64) 
     VoiceStep { found: found.collect(), next }
 }
 
-/// A user as a core knows it, if the call may see a guild in which it is a member; the bot's own user always.
-fn known_user(caches: &mut dyn Caches, shards: &[ShardId], bot: &BotEntry, scope: &Scope, user: u64) -> Option<Found> {
+/// A user as a core knows it, if the caller may see a guild in which it is a member; the bot's own user always.
+pub(crate) fn known_user(caches: &mut dyn Caches, shards: &[ShardId], bot: &BotEntry, scope: &Scope, user: u64) -> Option<Found> {
     // All of a bot's shards on a core share their users.
     let any = caches.cache(*shards.first()?)?;
     if user == bot.id {

@@ -1,16 +1,14 @@
 //! Answers from the live caches: each question runs on the core that holds the guild, or on all shards where it names none.
 
-use trunkline_cache::{Cache, Found, Kind, MemberQuery};
+use trunkline_cache::{Cache, Found, Kind};
 use trunkline_discord::{Encoding, EventKind, Object, ShardId};
 use trunkline_etf::{JsonWriter, Kind as TermKind, Limits, TermWrite, Value};
 
 use super::PAGE;
 use super::query::{Answer, Answering, Page, Query, StateError, StateSource, Written};
 use crate::access::Scope;
-use crate::look::{BotEntry, Caches, LookError, Looker};
-
-/// Shards that are asked for a user that is nothing but stale in those before.
-const SHARDS_ASKED_MAX: usize = 8;
+use crate::look::{Caches, LookError, Looker};
+use crate::lookups::reads::known_user;
 
 /// The caches of this process as a source of answers.
 #[derive(Clone, Debug)]
@@ -66,9 +64,8 @@ impl Live {
                 Ok(listed(found, page))
             }
             Query::MembersWithRole { guild, role, page } => {
-                let query = MemberQuery { role: Some(role), after: page.after, limit: page.limit, ..MemberQuery::default() };
                 let ids = asked
-                    .on(guild, move |cache| cache.find_members(guild, &query).iter().map(id_of).collect::<Vec<_>>())
+                    .on(guild, move |cache| cache.member_ids_with_role(guild, role, page.after, page.limit))
                     .await?
                     .unwrap_or_default();
                 let next = ids.last().copied().filter(|_| ids.len() >= page.limit);
@@ -201,7 +198,7 @@ impl Asked<'_> {
             let entry = self.live.looker.directory().bot(bot)?;
             let (users, scope) = (users.clone(), self.scope.clone());
             let look = move |caches: &mut dyn Caches, shards: &[ShardId]| -> Vec<Option<Found>> {
-                users.iter().map(|user| user_of(caches, shards, &entry, &scope, *user)).collect()
+                users.iter().map(|user| known_user(caches, shards, &entry, &scope, *user)).collect()
             };
             for answer in self.live.looker.on_cores(bot, look).await? {
                 for (place, found) in merged.iter_mut().zip(answer) {
@@ -361,36 +358,6 @@ fn is_elsewhere(cache: &Cache, guild: u64, channel: u64) -> bool {
 /// Whether a change met a guild that is known.
 fn in_it(guild: u64, known: Option<bool>) -> Result<()> {
     if known == Some(true) { Ok(()) } else { Err(StateError::Unknown(format!("no bot of this process is in guild {guild}"))) }
-}
-
-/// A user as a core knows it, where the caller may see a guild in which it is a member; the bot's own user always.
-fn user_of(caches: &mut dyn Caches, shards: &[ShardId], bot: &BotEntry, scope: &Scope, user: u64) -> Option<Found> {
-    // All of a bot's shards on a core share their users.
-    let any = caches.cache(*shards.first()?)?;
-    if user == bot.id {
-        return any.user(user);
-    }
-    let mut seen: Option<Found> = None;
-    let mut asked: Vec<ShardId> = Vec::new();
-    for guild in any.mutual_guilds(user).into_iter().filter(|guild| scope.allows_guild(bot.id, *guild)) {
-        let shard = bot.shard_of(guild);
-        if asked.contains(&shard) {
-            continue;
-        }
-        // The shard of a guild that has told of the user knows whether that is old.
-        if let Some(found) = caches.cache(shard).and_then(|cache| cache.user(user)) {
-            let fresh = !found.stale;
-            seen = Some(found);
-            if fresh {
-                break;
-            }
-        }
-        asked.push(shard);
-        if asked.len() == SHARDS_ASKED_MAX {
-            break;
-        }
-    }
-    seen
 }
 
 fn of_kind(cache: &Cache, kind: Kind, id: u64) -> Option<Found> {
