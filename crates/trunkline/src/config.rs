@@ -282,7 +282,10 @@ pub struct GroupConfig {
 /// # Errors
 /// Every problem found, in the order of the file, each with where, what and what to do.
 pub fn parse(sources: &Sources) -> Result<Config, Vec<Problem>> {
-    read::read(sources).map(|(config, _)| config)
+    match read::read(sources) {
+        (Some(config), document) if document.problems.is_empty() => Ok(config),
+        (_, document) => Err(document.problems),
+    }
 }
 
 /// Reads of all layers only where the database is, if it is configured: for what needs no bot.
@@ -293,11 +296,10 @@ pub fn store_url(sources: &Sources) -> Result<Option<StoreUrl>, Vec<Problem>> {
     read::store_url(sources)
 }
 
-/// Reads all layers and keeps the document for [`show`].
-///
-/// # Errors
-/// As [`parse`].
-pub fn parse_with_document(sources: &Sources) -> Result<(Config, Document), Vec<Problem>> {
+/// Reads all layers and keeps the document, with all problems, for [`show`]. There may be a configuration even so, as far as it could be
+/// read; it is not to be run then.
+#[must_use]
+pub fn examine(sources: &Sources) -> (Option<Config>, Document) {
     read::read(sources)
 }
 

@@ -23,21 +23,22 @@ pub fn check(args: &CheckArgs) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    match config::parse_with_document(&sources) {
-        Ok((config, document)) => {
-            say(config::show(&document, &config).trim_end());
-            for warning in &config.warnings {
-                complain(&format!("warning: {warning}"));
-            }
-            say("configuration is good");
-            OK
-        }
-        Err(problems) => {
-            for problem in &problems {
-                complain(&problem.to_string());
-            }
-            complain(&format!("{} problem{}", problems.len(), if problems.len() == 1 { "" } else { "s" }));
-            ExitCode::from(USAGE)
-        }
+    let (config, document) = config::examine(&sources);
+    // Of a file that is no TOML nothing is known to be in force.
+    if !document.unreadable {
+        say(config::show(&document, config.as_ref()).trim_end());
     }
+    for warning in config.iter().flat_map(|config| &config.warnings) {
+        complain(&format!("warning: {warning}"));
+    }
+    let problems = &document.problems;
+    if problems.is_empty() {
+        say("configuration is good");
+        return OK;
+    }
+    for problem in problems {
+        complain(&problem.to_string());
+    }
+    complain(&format!("{} problem{}", problems.len(), if problems.len() == 1 { "" } else { "s" }));
+    ExitCode::from(USAGE)
 }

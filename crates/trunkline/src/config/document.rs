@@ -136,6 +136,8 @@ pub struct Document {
     pub entries: BTreeMap<String, Entry>,
     /// What was wrong so far.
     pub problems: Vec<Problem>,
+    /// A file is no TOML: what it says is not known, so nothing can be said to be missing.
+    pub unreadable: bool,
 }
 
 impl Document {
@@ -147,6 +149,7 @@ impl Document {
                 let (line, column) = error.span().map_or((1, 1), |span| position(text, span.start));
                 let origin = Origin::File { name: name.to_owned(), line, column };
                 let what = error.message().trim().replace('\n', "; ");
+                self.unreadable = true;
                 self.problem(origin, "", format!("this is not valid TOML: {what}"));
             }
         }
@@ -180,6 +183,16 @@ impl Document {
             _ => Raw::Text(text.to_owned()),
         };
         self.entries.insert(path.to_owned(), Entry { value, origin });
+    }
+
+    /// How many tables of a list were written (`bots` → highest index + 1).
+    pub(super) fn table_count(&self, list: &str) -> usize {
+        let prefix = format!("{list}.");
+        self.entries
+            .keys()
+            .filter_map(|path| path.strip_prefix(&prefix)?.split('.').next()?.parse::<usize>().ok())
+            .max()
+            .map_or(0, |highest| highest + 1)
     }
 
     fn problem(&mut self, origin: Origin, key: &str, text: String) {
@@ -218,10 +231,16 @@ impl Document {
                 };
                 self.problem(origin, path, format!("must be {want}"));
             }
-            _ => {
-                let hint = keys::nearest(path)
-                    .map_or_else(|| "see `trunkline check --keys` for all of them".to_owned(), |near| format!("did you mean {near}?"));
-                self.problem(origin, path, format!("there is no such key; {hint}"));
+            other => {
+                let tables = match other {
+                    DeValue::Table(_) => true,
+                    DeValue::Array(items) => items.iter().any(|item| item.get_ref().is_table()),
+                    _ => false,
+                };
+                let (what, near) = if tables { ("table", keys::nearest_table(path)) } else { ("key", keys::nearest(path)) };
+                let hint =
+                    near.map_or_else(|| "see `trunkline check --keys` for all of them".to_owned(), |near| format!("did you mean {near}?"));
+                self.problem(origin, path, format!("there is no such {what}; {hint}"));
             }
         }
     }
@@ -280,6 +299,24 @@ mod tests {
             "{texts:?}"
         );
         assert!(texts.iter().any(|t| t == "t.toml:4:1: bots.0.tokn: there is no such key; did you mean bots.token?"), "{texts:?}");
+    }
+
+    #[test]
+    fn an_unknown_table_is_named_with_the_nearest_known_one() {
+        for (text, told) in [
+            ("[lissten]\nclients = \"x\"\n", "t.toml:1:2: lissten: there is no such table; did you mean [listen]?"),
+            ("[[bot]]\ntoken = \"a\"\n", "t.toml:1:3: bot: there is no such table; did you mean [[bots]]?"),
+            ("[[bots]]\n[bots.cach]\noff = []\n", "t.toml:2:7: bots.0.cach: there is no such table; did you mean bots.cache?"),
+            ("[[groups]]\nlimit = { age_ms = 1 }\n", "t.toml:2:1: groups.0.limit: there is no such table; did you mean groups.limits?"),
+            (
+                "[[bots]]\npresense = { status = \"idle\" }\n",
+                "t.toml:2:1: bots.0.presense: there is no such table; did you mean bots.presence?",
+            ),
+            ("[quite_other]\na = 1\n", "t.toml:1:2: quite_other: there is no such table; see `trunkline check --keys` for all of them"),
+        ] {
+            let texts: Vec<_> = read(text).problems.iter().map(ToString::to_string).collect();
+            assert_eq!(texts, [told], "{text}");
+        }
     }
 
     #[test]

@@ -126,13 +126,33 @@ fn part_fits(pattern: &str, part: &str) -> bool {
 /// The known key nearest to a mistyped one, for the error message.
 #[must_use]
 pub fn nearest(path: &str) -> Option<String> {
+    nearest_of(path, KEYS.iter().map(|key| key.path)).map(|near| near.replace(".*", ""))
+}
+
+/// The known table, or key that may be one, nearest to a mistyped table, as it would be written.
+#[must_use]
+pub fn nearest_table(path: &str) -> Option<String> {
+    let tables = KEYS.iter().flat_map(|key| key.path.match_indices('.').map(|(at, _)| &key.path[..at])).filter(|path| !path.ends_with('*'));
+    nearest_of(path, tables.chain(KEYS.iter().map(|key| key.path))).map(|near| {
+        let shown = near.replace(".*", "");
+        if near.contains('.') {
+            shown
+        } else if is_section(&format!("{near}.0")) {
+            format!("[[{shown}]]")
+        } else {
+            format!("[{shown}]")
+        }
+    })
+}
+
+fn nearest_of<'a>(path: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let starred: String =
         path.split('.').map(|part| if part.bytes().all(|b| b.is_ascii_digit()) { "*" } else { part }).collect::<Vec<_>>().join(".");
-    KEYS.iter()
-        .map(|key| (distance(&starred, key.path), key.path))
+    known
+        .map(|candidate| (distance(&starred, candidate), candidate))
         .filter(|(d, candidate)| *d <= candidate.len().max(starred.len()) / 2)
         .min()
-        .map(|(_, candidate)| candidate.replace(".*", ""))
+        .map(|(_, candidate)| candidate)
 }
 
 /// Levenshtein distance; the inputs are short, so one row of a table is enough.

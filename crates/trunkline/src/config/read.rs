@@ -21,7 +21,7 @@ use super::{
 /// Groups fit a 64 bit mask on every event.
 pub(super) const GROUPS_MAX: usize = 64;
 
-pub(super) fn read(sources: &Sources) -> Result<(Config, Document), Vec<Problem>> {
+pub(super) fn read(sources: &Sources) -> (Option<Config>, Document) {
     let mut document = Document::default();
     if let Some((name, text)) = &sources.file {
         document.add_file(name, text);
@@ -38,10 +38,7 @@ pub(super) fn read(sources: &Sources) -> Result<(Config, Document), Vec<Problem>
         Origin::File { line, column, .. } => (line, column),
         _ => (usize::MAX, 0),
     });
-    match config {
-        Some(config) if document.problems.is_empty() => Ok((config, document)),
-        _ => Err(document.problems),
-    }
+    (config, document)
 }
 
 pub(super) fn store_url(sources: &Sources) -> Result<Option<StoreUrl>, Vec<Problem>> {
@@ -81,6 +78,14 @@ impl Reader<'_> {
             admin: self.address("listen.admin"),
             anonymous: self.boolean("listen.anonymous"),
         };
+        // Port 0 is whichever is free.
+        let (clients, admin) = (listen.clients, listen.admin);
+        let anywhere = clients.ip().is_unspecified() || admin.ip().is_unspecified();
+        if clients.port() != 0 && clients.port() == admin.port() && (anywhere || clients.ip() == admin.ip()) {
+            let origin = self.entry("listen.admin").map_or(Origin::Default, |entry| entry.origin);
+            let text = format!("{admin} is taken by listen.clients = {clients}; each of the two needs a port of its own");
+            self.problem(&origin, "listen.admin", text);
+        }
         let state = StateConfig { encoding: self.word("state.encoding", &[("json", Encoding::Json), ("etf", Encoding::Etf)]) };
         if !listen.clients.ip().is_loopback() && listen.anonymous {
             self.warnings.push(format!(
@@ -99,6 +104,7 @@ impl Reader<'_> {
         let log = LogConfig { level, json: self.word("log.format", &[("human", false), ("json", true)]) };
         let bots = self.bots();
         let groups = self.groups();
+        self.intents_suffice(&bots, &groups);
         (!bots.is_empty() || self.without_bots).then(|| Config {
             discord,
             listen,
@@ -110,6 +116,28 @@ impl Reader<'_> {
             groups,
             warnings: std::mem::take(&mut self.warnings),
         })
+    }
+
+    /// Warns of what is asked for and cannot come with the intents that are configured. Where they are left out, the start tells.
+    fn intents_suffice(&mut self, bots: &[BotConfig], groups: &[GroupConfig]) {
+        for (i, bot) in bots.iter().enumerate() {
+            if bot.members == Members::Eager && bot.intents.is_some_and(|intents| !intents.contains(Intents::GUILD_MEMBERS)) {
+                self.warnings.push(format!(
+                    "bots.{i}.members: \"eager\" needs the guild_members intent, which bots.{i}.intents lacks; Discord lists no guild's \
+                     members without it"
+                ));
+            }
+        }
+        let Some(asked) = bots.iter().map(|bot| bot.intents).reduce(|all, one| Some(all?.with(one?))).flatten() else { return };
+        for group in groups {
+            for name in &group.filter.events {
+                let needed = EventKind::from_name(name).intent();
+                if !needed.is_empty() && needed.intersection(asked).is_empty() {
+                    let needed = needed.names().collect::<Vec<_>>().join(" or ");
+                    self.warnings.push(format!("group \"{}\" wants {name}, which never comes: no bot's intents have {needed}", group.name));
+                }
+            }
+        }
     }
 
     fn problem(&mut self, origin: &Origin, key: &str, text: String) {
@@ -260,13 +288,7 @@ impl Reader<'_> {
 
     /// How many tables of a list were written (`bots` → highest index + 1).
     fn table_count(&self, list: &str) -> usize {
-        let prefix = format!("{list}.");
-        self.document
-            .entries
-            .keys()
-            .filter_map(|path| path.strip_prefix(&prefix)?.split('.').next()?.parse::<usize>().ok())
-            .max()
-            .map_or(0, |highest| highest + 1)
+        self.document.table_count(list)
     }
 
     /// One secret by its three ways: `token`, `token_env`, `token_file`. More than one is a problem.
@@ -334,7 +356,7 @@ impl Reader<'_> {
                         cache: BotCache::default(),
                     }]
                 }
-                _ if self.without_bots => Vec::new(),
+                _ if self.without_bots || self.document.unreadable => Vec::new(),
                 _ => {
                     self.problem(&Origin::Default, "", "no bot: set DISCORD_TOKEN in the environment, or add a [[bots]] table with a token to the configuration file; `trunkline demo` needs none".to_owned());
                     Vec::new()
@@ -365,7 +387,7 @@ impl Reader<'_> {
                 );
             }
             let Some((token, token_origin)) = secret else {
-                if self.document.problems.len() == before {
+                if self.document.problems.len() == before && !self.document.unreadable {
                     self.problem(
                         &Origin::Default,
                         &table,
@@ -546,6 +568,9 @@ impl Reader<'_> {
             let filter = self.filter(&table);
             let limits = self.limits(&table);
             let Some(name) = name else {
+                if self.document.unreadable {
+                    continue;
+                }
                 self.problem(&Origin::Default, &table, "has no name; add name = \"…\"".to_owned());
                 continue;
             };

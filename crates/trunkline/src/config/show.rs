@@ -6,8 +6,9 @@ use super::document::Document;
 use super::{Config, keys};
 
 /// One line a key, in the order of the key table, bots and groups one after the other; a key without value and default is left out.
+/// What is wrong is shown as it was written.
 #[must_use]
-pub fn show(document: &Document, config: &Config) -> String {
+pub fn show(document: &Document, config: Option<&Config>) -> String {
     let mut out = String::new();
     let mut shown = Vec::new();
     for key in keys::KEYS {
@@ -19,7 +20,9 @@ pub fn show(document: &Document, config: &Config) -> String {
             continue;
         }
         shown.push(list);
-        let count = if list == "bots" { config.bots.len() } else { config.groups.len() };
+        let read = config.map_or(0, |config| if list == "bots" { config.bots.len() } else { config.groups.len() });
+        // Tables that are wrong are in the document only; what needs no table is in the configuration only.
+        let count = document.table_count(list).max(read);
         for index in 0..count {
             for key in keys::KEYS.iter().filter(|key| key.path.split_once(".*.").is_some_and(|(of, _)| of == list)) {
                 one(&mut out, document, config, key, &key.path.replacen('*', &index.to_string(), 1));
@@ -29,17 +32,17 @@ pub fn show(document: &Document, config: &Config) -> String {
     out
 }
 
-fn one(out: &mut String, document: &Document, config: &Config, key: &keys::Key, path: &str) {
+fn one(out: &mut String, document: &Document, config: Option<&Config>, key: &keys::Key, path: &str) {
     match document.entries.get(path) {
         Some(entry) if path == "store.url" => {
-            let url = config.store.url.as_ref().map_or_else(|| "***".to_owned(), super::StoreUrl::shown);
+            let url = config.and_then(|config| config.store.url.as_ref()).map_or_else(|| "***".to_owned(), super::StoreUrl::shown);
             line(out, path, &format!("\"{url}\""), &entry.origin.to_string());
         }
         Some(_) if key.secret => line(out, path, "\"***\"", &document.entries[path].origin.to_string()),
         Some(entry) => line(out, path, &entry.value.to_string(), &entry.origin.to_string()),
         None if !key.default.is_empty() => line(out, path, key.default, "default"),
         None => {
-            if let Some((value, origin)) = found_elsewhere(document, config, path) {
+            if let Some((value, origin)) = config.and_then(|config| found_elsewhere(document, config, path)) {
                 line(out, path, &value, &origin);
             }
         }
@@ -52,6 +55,11 @@ fn found_elsewhere(document: &Document, config: &Config, path: &str) -> Option<(
     let mut parts = path.split('.');
     let (list, index, key) = (parts.next()?, parts.next()?.parse::<usize>().ok()?, parts.next()?);
     let way_given = || ["token_env", "token_file"].iter().any(|way| document.entries.contains_key(&format!("{list}.{index}.{way}")));
+    // Where a table could not be read, the places in the lists are not those of the tables.
+    let read = if list == "bots" { config.bots.len() } else { config.groups.len() };
+    if document.table_count(list).max(1) != read {
+        return None;
+    }
     match (list, key) {
         ("bots", "token") if !way_given() => Some(("\"***\"".to_owned(), config.bots.get(index)?.token_origin.clone())),
         ("groups", "name") => Some((format!("\"{}\"", config.groups.get(index)?.name), "default".to_owned())),

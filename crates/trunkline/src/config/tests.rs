@@ -10,6 +10,13 @@ fn problems(text: &str) -> Vec<String> {
     parse(&file(text)).expect_err("should be refused").iter().map(ToString::to_string).collect()
 }
 
+/// What `check` prints of a sound configuration.
+fn shown(sources: &Sources) -> String {
+    let (config, document) = examine(sources);
+    assert!(document.problems.is_empty(), "{:#?}", document.problems);
+    show(&document, config.as_ref())
+}
+
 #[test]
 fn a_token_in_the_environment_is_enough() {
     let sources = Sources { environment: vec![("DISCORD_TOKEN".to_owned(), "Bot abc.def.ghi".to_owned())], ..Sources::default() };
@@ -139,8 +146,7 @@ fn a_database_is_told_by_url_or_file_and_never_beside_a_directory() {
 fn a_databases_password_is_shown_to_nobody() {
     let mut sources = file("[[bots]]\ntoken = \"a.b.c\"\n");
     sources.environment = vec![("TRUNKLINE_STORE_URL".to_owned(), "postgres://me:s3cret@db.example/trunk".to_owned())];
-    let (config, document) = parse_with_document(&sources).expect("valid");
-    let text = show(&document, &config);
+    let text = shown(&sources);
     assert!(text.contains("store.url = \"postgres://me@db.example:5432/trunk\"") && !text.contains("s3cret"), "{text}");
 }
 
@@ -148,8 +154,7 @@ fn a_databases_password_is_shown_to_nobody() {
 fn what_check_prints_masks_secrets_and_names_origins() {
     let mut sources = file("[[bots]]\ntoken = \"very.secret.token\"\n[[groups]]\nname = \"g\"\ntoken = \"hush\"\n");
     sources.environment = vec![("TRUNKLINE_LOG_LEVEL".to_owned(), "debug".to_owned())];
-    let (config, document) = parse_with_document(&sources).expect("valid");
-    let text = show(&document, &config);
+    let text = shown(&sources);
     assert!(!text.contains("secret") && !text.contains("hush"), "{text}");
     assert!(text.contains("bots.0.token = \"***\""), "{text}");
     assert!(text.contains("environment TRUNKLINE_LOG_LEVEL"), "{text}");
@@ -158,10 +163,6 @@ fn what_check_prints_masks_secrets_and_names_origins() {
 
 #[test]
 fn what_check_prints_has_the_defaults_of_bots_and_groups_too() {
-    let shown = |sources: &Sources| {
-        let (config, document) = parse_with_document(sources).expect("valid");
-        show(&document, &config)
-    };
     let has = |text: &str, setting: &str, origin: &str| {
         let line = text.lines().find(|line| line.starts_with(setting)).unwrap_or_else(|| panic!("{setting} is missing in:\n{text}"));
         assert!(line.ends_with(&format!(" # {origin}")), "{line}");
@@ -247,5 +248,75 @@ fn what_a_bots_cache_keeps_can_be_said_and_is_shared_out_over_its_shards() {
     ] {
         let told: Vec<String> = bot(bad).expect_err("should be refused").iter().map(ToString::to_string).collect();
         assert!(told.iter().any(|problem| problem.contains(why)), "{bad}: {told:#?}");
+    }
+}
+
+#[test]
+fn what_is_in_force_is_shown_beside_what_is_wrong_and_masks_secrets_too() {
+    let (config, document) = examine(&file(
+        "[discord]\nencoding = \"xml\"\n[[bots]]\nshards = 2\n[[bots]]\ntoken = \"very.secret.token\"\n[[groups]]\ntoken = \"hush\"\n[store]\nurl = \"mysql://me:s3cret@h/d\"\n",
+    ));
+    let problems: Vec<String> = document.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 4, "{problems:#?}");
+    let text = show(&document, config.as_ref());
+    for setting in [
+        "discord.encoding = \"xml\"",
+        "discord.compress = \"zstd-stream\"",
+        "bots.0.shards = 2",
+        "bots.1.token = \"***\"",
+        "groups.0.token = \"***\"",
+    ] {
+        assert!(text.lines().any(|line| line.starts_with(setting)), "{setting} is missing in:\n{text}");
+    }
+    assert!(!text.contains("secret") && !text.contains("hush") && !text.contains("s3cret") && !text.contains("bots.0.token"), "{text}");
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_the_only_problem_with_it() {
+    let mut sources = file("[[bots]\ntoken = \"a.b.c\"\n");
+    let told = |sources: &Sources| parse(sources).expect_err("no TOML").iter().map(ToString::to_string).collect::<Vec<_>>();
+    let all = told(&sources);
+    assert!(all.len() == 1 && all[0].starts_with("trunkline.toml:1:"), "{all:#?}");
+    // Nor is a table incomplete of which only a part is in the environment; what is wrong there is told all the same.
+    sources.environment = [("TRUNKLINE_BOTS_0_SHARDS", "2"), ("TRUNKLINE_GROUPS_0_EVENTS", "[]"), ("TRUNKLINE_DISCORD_ENCODING", "xml")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec();
+    let all = told(&sources);
+    assert_eq!(all.len(), 2, "{all:#?}");
+    assert!(all[1].starts_with("environment TRUNKLINE_DISCORD_ENCODING"), "{all:#?}");
+}
+
+#[test]
+fn what_the_intents_do_not_bring_is_warned_of() {
+    let warnings = |text: &str| parse(&file(text)).expect("valid").warnings;
+    let group = "[[groups]]\nname = \"g\"\nevents = [\"PRESENCE_UPDATE\", \"MESSAGE_CREATE\", \"READY\", \"BRAND_NEW\"]\n";
+    let bot = |intents: &str| format!("[[bots]]\ntoken = \"a.{}.c\"\n{intents}\n", intents.len());
+    let all = warnings(&(bot("intents = [\"guilds\", \"direct_messages\"]") + group));
+    assert_eq!(all.len(), 2, "{all:#?}");
+    assert!(all[0].contains("BRAND_NEW is not an event this version knows"), "{all:#?}");
+    assert_eq!(all[1], "group \"g\" wants PRESENCE_UPDATE, which never comes: no bot's intents have guild_presences");
+    // Another bot may bring it, and so may the portal's switches.
+    for other in ["intents = [\"guild_presences\"]", ""] {
+        let all = warnings(&(bot("intents = [\"guild_messages\"]") + &bot(other) + group));
+        assert_eq!(all.len(), 1, "{all:#?}");
+    }
+    let eager = |intents: &str| warnings(&bot(&format!("members = \"eager\"\n{intents}")));
+    assert!(eager("intents = [\"guilds\"]")[0].contains("\"eager\" needs the guild_members intent"));
+    assert!(eager("intents = [\"guilds\", \"guild_members\"]").is_empty() && eager("").is_empty());
+}
+
+#[test]
+fn one_port_cannot_be_both_the_clients_and_the_admins() {
+    let listen = |text: &str| parse(&file(&format!("[[bots]]\ntoken = \"a.b.c\"\n[listen]\n{text}\n")));
+    for both in [
+        "clients = \"127.0.0.1:5000\"\nadmin = \"127.0.0.1:5000\"",
+        "clients = \"0.0.0.0:5000\"\nadmin = \"127.0.0.1:5000\"",
+        "clients = \"127.0.0.1:4001\"",
+    ] {
+        let told = listen(both).expect_err(both);
+        assert!(told.len() == 1 && told[0].to_string().contains("each of the two needs a port of its own"), "{told:#?}");
+    }
+    for apart in ["clients = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"", "clients = \"127.0.0.1:5000\"\nadmin = \"127.0.0.2:5000\""] {
+        assert!(listen(apart).is_ok(), "{apart}");
     }
 }
