@@ -169,7 +169,7 @@ async fn everything_a_person_looks_at(dir: &Path, machine: &[(&str, &str)], admi
     let of_bot = [
         format!("trunkline_shards{{{bot},state=\"live\"}} 1"),
         format!("trunkline_identify_remaining{{{bot}}} 999"),
-        format!("trunkline_identify_total{{{bot}}} 1000"),
+        format!("trunkline_identify_limit{{{bot}}} 1000"),
         format!("trunkline_identify_reserve{{{bot}}} 100"),
         format!("trunkline_gateway_compressed_bytes_total{{{bot}}} "),
         format!("trunkline_gateway_plain_bytes_total{{{bot}}} "),
@@ -193,6 +193,10 @@ async fn everything_a_person_looks_at(dir: &Path, machine: &[(&str, &str)], admi
         "trunkline_store_failing 0",
         "trunkline_group_acknowledged_total{group=\"default\"} ",
         "# TYPE trunkline_gaps_total counter",
+        "trunkline_gaps_total{cause=\"log_age\"} 0",
+        "trunkline_gaps_total{cause=\"group_removed\"} 0",
+        "trunkline_gap_events_total{cause=\"session_lost\"} 0",
+        "trunkline_group_gaps_total{group=\"default\",cause=\"log_disk\"} 0",
         "trunkline_door_trimmed_total{group=\"default\"} 0",
         "trunkline_door_refused_connections_total 0",
     ];
@@ -211,7 +215,9 @@ fn metrics_are_well_formed(text: &str) {
     let (mut family, mut seen) = (String::new(), BTreeSet::new());
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
-            family = rest.split(' ').next().expect("a name").to_owned();
+            let (name, kind) = rest.split_once(' ').expect("name and kind");
+            assert!(kind != "gauge" || !name.ends_with("_total"), "{name} is named like a counter and is none");
+            family = name.to_owned();
             continue;
         }
         if line.starts_with('#') {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use trunkline_cache::Kind;
 use trunkline_cache::requests::Progress;
+use trunkline_discord::GapCause;
 
 use super::bots::BotState;
 use super::core::CoreReport;
@@ -106,9 +107,13 @@ fn events(page: &mut Page, shared: &Shared, reports: &[CoreReport]) {
         }
         *kinds.entry("unknown").or_default() += core.events_unknown;
     }
+    // A series that begins with the first gap has no rise that an alert could see: all are there from the start.
+    for cause in GapCause::ALL {
+        gaps.insert(cause.as_str(), (0, 0));
+    }
     let removed = shared.removed.gaps();
     let told = reports.iter().flat_map(|core| core.gaps.iter().map(|(cause, counted)| (*cause, *counted)));
-    for (cause, (count, events)) in told.chain(removed.into_iter().filter(|(_, (count, _))| *count > 0)) {
+    for (cause, (count, events)) in told.chain(removed) {
         let sum = gaps.entry(cause).or_default();
         sum.0 += count;
         sum.1 += events;
@@ -216,9 +221,9 @@ fn identify(page: &mut Page, bots: &[BotState]) {
     for (bot, view) in &views {
         page.sample("identify_remaining", bot, view.remaining);
     }
-    page.family("identify_total", "gauge", "Identifies a day.");
+    page.family("identify_limit", "gauge", "Identifies a day.");
     for (bot, view) in &views {
-        page.sample("identify_total", bot, view.total);
+        page.sample("identify_limit", bot, view.total);
     }
     page.family("identify_reserve", "gauge", "Identifies kept back for a person to release.");
     for (bot, view) in &views {
@@ -255,8 +260,9 @@ fn groups(page: &mut Page, shared: &Shared, reports: &[CoreReport]) {
     }
     page.family("group_gaps_total", "counter", "Gaps told to the group, by cause.");
     for group in &groups {
-        for (cause, count) in &group.gaps {
-            page.sample("group_gaps_total", &[("group", &group.name), ("cause", cause)], count);
+        for cause in GapCause::ALL.map(GapCause::as_str) {
+            let count = group.gaps.get(cause).copied().unwrap_or_default();
+            page.sample("group_gaps_total", &[("group", group.name.as_str()), ("cause", cause)], count);
         }
     }
 }
