@@ -56,7 +56,10 @@ pub(crate) fn answer(hub: &Hub, method: &Method, path: &str, body: &[u8]) -> Ans
             hub.calm();
             Ok(json!({"calm": true}))
         }
-        ("POST", "/sim/fault") => read().and_then(|body| fault(hub, &body)).map(|fault| json!({"connections": hub.inject(&fault)})),
+        ("POST", "/sim/fault") => read().and_then(|body| fault(hub, &body)).map(|fault| match hub.inject_and_say(&fault) {
+            (hit, None) => json!({"connections": hit}),
+            (hit, Some(why)) => json!({"connections": hit, "nothing": why}),
+        }),
         ("POST", "/sim/emit") => read().and_then(|body| emit(hub, &body)),
         _ => {
             let near = nearest(path, CONTROLS.iter().copied()).unwrap_or("/sim/state");

@@ -151,7 +151,7 @@ pub struct DemoArgs {
 /// `trunkline sim`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  trunkline sim --listen 127.0.0.1:8080 --token sim.token.x --shards 2\n  trunkline sim --rate 500 --faults \"10s drop shard=0; 20s op9false all\" --for 60s --report report.json\nThen point a library at http://127.0.0.1:8080/api/v10."
+    after_help = "Examples:\n  trunkline sim --listen 127.0.0.1:8080 --token sim.token.x --shards 2\n  trunkline sim --rate 500 --faults \"10s drop shard=0; 20s op9false all\" --for 60s --report report.json\n\nThen give a library http://127.0.0.1:8080/api/v10 for Discord's address; the gateway's address comes from there. discord.py:\n  discord.http.Route.BASE = \"http://127.0.0.1:8080/api/v10\"\ndiscord.js:\n  new Client({ rest: { api: \"http://127.0.0.1:8080/api\" }, … })\nTrunkline:\n  trunkline run --api http://127.0.0.1:8080/api/v10"
 )]
 pub struct SimArgs {
     /// Address to serve REST and gateway on.

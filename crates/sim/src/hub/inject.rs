@@ -44,8 +44,17 @@ impl Hub {
         state.chronicle.tell(Topic::Fault, || "all lasting faults are over".to_string());
     }
 
-    /// Does the fault. Answers how many connections it hits.
+    /// Does the fault. Answers how many connections it hits; a fault that does nothing is told in the log.
     pub(crate) fn inject(&self, fault: &Fault) -> u64 {
+        let (hit, nothing) = self.inject_and_say(fault);
+        if let Some(why) = nothing {
+            tracing::warn!("the fault {} does nothing: {why}", fault.kind.name());
+        }
+        hit
+    }
+
+    /// Does the fault. Answers how many connections it hits and, if it does nothing, why.
+    pub(crate) fn inject_and_say(&self, fault: &Fault) -> (u64, Option<String>) {
         let mut state = self.lock();
         let state = &mut *state;
         let now = Instant::now();
@@ -102,7 +111,25 @@ impl Hub {
             let at_ms = self.since_start_ms();
             state.report.faults_injected.push(Injected { kind: fault.kind.name(), at_ms, shard: fault.shard, connections: hit });
         }
-        hit
+        (hit, (hit == 0).then(|| self.nothing(state, fault)).flatten())
+    }
+
+    /// Why a fault that hits no connection does nothing at all. Some are for connections, or guilds, and may do something even so.
+    fn nothing(&self, state: &State, fault: &Fault) -> Option<String> {
+        if let Some(bot) = fault.bot.filter(|bot| *bot >= self.config.bots.len()) {
+            return Some(format!("there is no bot number {bot}, the last one is {}", self.config.bots.len() - 1));
+        }
+        // A client may identify with another number of shards than the recommended one.
+        let held = |shard| state.sessions.iter().any(|session| session.shard.0 == shard);
+        if let Some(shard) = fault.shard.filter(|shard| *shard >= self.config.shards && !held(*shard)) {
+            return Some(format!("there is no shard {shard}, the last one is {}", self.config.shards - 1));
+        }
+        let lasting =
+            matches!(fault.kind, FaultKind::LateHello | FaultKind::NoAcks | FaultKind::Refuse | FaultKind::SlowReady | FaultKind::Outage);
+        (!lasting).then(|| match fault.shard {
+            Some(shard) => format!("no session of shard {shard} is connected"),
+            None => "nobody is connected".to_owned(),
+        })
     }
 
     fn hurt(&self, state: &mut State, fault: &Fault, connection: u64, session: Option<u64>) {

@@ -131,3 +131,29 @@ async fn no_token_and_no_content_are_in_the_log() {
     sleep(Duration::from_secs(3)).await;
     assert!(!log.lines().concat().contains("secret"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_that_does_nothing_says_why() {
+    let log = Log::default();
+    let _guard = log.start();
+    let faults = trunkline_sim::parse_schedule("1s drop shard=7; 2s late-hello shard=2; 3s stall bot=1").unwrap();
+    let sim = Sim::start(Config { guilds: 3, shards: 2, max_concurrency: 2, faults, ..Config::default() }).await.unwrap();
+    let warned = |log: &Log| log.lines().into_iter().filter(|line| line.starts_with("WARN")).collect::<Vec<_>>();
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(
+        warned(&log),
+        [
+            "WARN the fault drop does nothing: there is no shard 7, the last one is 1",
+            "WARN the fault late-hello does nothing: there is no shard 2, the last one is 1",
+            "WARN the fault stall does nothing: there is no bot number 1, the last one is 0",
+        ]
+    );
+    assert_eq!(sim.fault(&Fault::new(FaultKind::Drop).on_shard(1)), 0);
+    assert_eq!(warned(&log), ["WARN the fault drop does nothing: no session of shard 1 is connected"]);
+    // A client may have more shards than are recommended; a lasting fault waits for connections to come.
+    let mut client = connect(&sim, JSON).await;
+    client.identify((2, 4)).await;
+    assert_eq!(sim.fault(&Fault::new(FaultKind::BeatRequest).on_shard(2)), 1);
+    sim.fault(&Fault::new(FaultKind::LateHello).on_shard(2));
+    assert_eq!(warned(&log), [""; 0]);
+}

@@ -16,6 +16,10 @@ pub fn sim(args: &SimArgs) -> ExitCode {
         complain(&text);
         return ExitCode::from(USAGE);
     }
+    if let Err(text) = report_place(args) {
+        complain(&text);
+        return ExitCode::from(USAGE);
+    }
     let config = match config(args) {
         Ok(config) => config,
         Err(text) => {
@@ -58,6 +62,22 @@ fn config(args: &SimArgs) -> Result<Config, String> {
         run_for: args.duration,
         ..Config::default()
     })
+}
+
+/// Whether the report can be written at the end: known now, and not after a run of hours. What the file held is kept until then.
+fn report_place(args: &SimArgs) -> Result<(), String> {
+    let Some(path) = args.report.as_deref().filter(|path| path.as_os_str() != "-") else { return Ok(()) };
+    let there = path.exists();
+    std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .map_err(|error| format!("--report: {} cannot be written: {error}", path.display()))?;
+    if !there {
+        // Found empty it would look like the report of a run that is over.
+        std::fs::remove_file(path).ok();
+    }
+    Ok(())
 }
 
 /// A seed for runs that name none; printed, so that the run can be repeated.
@@ -163,10 +183,29 @@ mod tests {
             &["--log", "debgu"],
             &["--tls-cert", "/nowhere/cert.pem", "--tls-key", "/nowhere/key.pem"],
             &["--tls-cert", "/dev/null", "--tls-key", "/dev/null"],
+            &["--report", "/nowhere/report.json"],
+            &["--report", "/"],
         ] {
             assert_eq!(status(words), usage, "{words:?}");
         }
         assert_eq!(status(&["--mix", "every"]), format!("{:?}", ExitCode::SUCCESS));
+    }
+
+    #[test]
+    fn the_report_is_written_and_a_place_that_cannot_be_is_told_at_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report.json");
+        for _ in 0..2 {
+            assert_eq!(status(&["--report", path.to_str().unwrap()]), format!("{:?}", ExitCode::SUCCESS));
+            let report: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            assert_eq!(report["client_faults_total"], 0);
+        }
+        // Nothing is left behind, nor lost, where the run does not begin.
+        let usage = format!("{:?}", ExitCode::from(2));
+        let other = dir.path().join("other.json");
+        assert_eq!(status(&["--report", other.to_str().unwrap(), "--mix", "salad"]), usage);
+        assert_eq!(status(&["--report", path.to_str().unwrap(), "--mix", "salad"]), usage);
+        assert!(!other.exists() && std::fs::metadata(&path).unwrap().len() > 100);
     }
 
     #[test]
