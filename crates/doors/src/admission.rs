@@ -84,7 +84,7 @@ pub(crate) async fn admit(
     };
     let group = request.as_ref().map_or("", |request| shorten(&request.consumer_group));
     let worker = request.as_ref().map_or("", |request| shorten(&request.consumer_id));
-    tracing::warn!(?group, ?worker, peer, "worker refused: {refusal}");
+    tracing::warn!(group, worker, peer, "worker refused: {refusal}");
     if let Refusal::Unreadable(_) = refusal {
         // Not our protocol: the stream's own status says so best.
         out.try_send(Chunk::Failed(Status::invalid_argument(refusal.to_string()))).ok();

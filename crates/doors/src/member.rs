@@ -40,7 +40,10 @@ impl Drop for Member {
             return;
         }
         if std::thread::panicking() {
-            tracing::error!(worker = ?self.key.1, "a worker's stream failed inside; its events wait for the worker, then go to the others");
+            tracing::error!(
+                worker = &*self.key.1,
+                "a worker's stream failed inside; its events wait for the worker, then go to the others"
+            );
         }
         for core in &self.shared.cores {
             // A core that is gone needs no telling.

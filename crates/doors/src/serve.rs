@@ -88,23 +88,33 @@ pub async fn routes(door: &WorkerDoor, lookups: Option<&Lookups>, extras: Router
             health.set_not_serving::<GatewayWorkerGroupServer<WorkerDoor>>().await;
         }
     });
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(trunkline_wire::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
+    // The compiled protos have services that are the client's to serve, or nobody's yet: what is listed can be called.
+    let mut listed = vec!["pylon.gateway.v1.service.GatewayWorkerGroup", "grpc.health.v1.Health"];
     let mut routes = Routes::new(door.service());
     if let Some(lookups) = lookups {
         health.set_serving::<GatewayCacheServer<Lookups>>().await;
         health.set_serving::<GatewayServer<Lookups>>().await;
         health.set_serving::<CacheServer<Lookups>>().await;
         // With the routes of `MemberCalls`, which come among the extras.
-        for name in ["gateway.Gateway", "trunkline.members.v1.Members"] {
+        let of_members = ["gateway.Gateway", "trunkline.members.v1.Members"];
+        for name in of_members {
             health.set_service_status(name, ServingStatus::Serving).await;
         }
+        listed.extend(["pylon.gateway.v1.service.GatewayCache", "pylon.gateway.v1.service.Gateway", "trunkline.cache.v1.Cache"]);
+        listed.extend(of_members);
         routes = routes.add_service(lookups.pylon_cache()).add_service(lookups.pylon_gateway()).add_service(lookups.own());
     }
-    let routes = routes.add_service(health_service).add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+    let reflection = |own: &str| {
+        let builder = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(trunkline_wire::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        listed.iter().copied().chain([own]).fold(builder, |builder, name| builder.with_service_name(name))
+    };
+    let (v1, v1alpha) = (
+        reflection("grpc.reflection.v1.ServerReflection").build_v1()?,
+        reflection("grpc.reflection.v1alpha.ServerReflection").build_v1alpha()?,
+    );
+    let routes = routes.add_service(health_service).add_service(v1).add_service(v1alpha);
     Ok(routes.prepare().into_axum_router().merge(extras).fallback(unknown))
 }
 

@@ -75,7 +75,7 @@ pub(crate) async fn run(
     let open = Counted::new(&stats.streams_open);
     if open.now > limit as u64 {
         shared.stats.refused_full.add(1);
-        tracing::warn!(group = %stats.name, worker = ?admitted.worker, peer, "worker refused: the group has {limit} streams already");
+        tracing::warn!(group = %stats.name, worker = &*admitted.worker, peer, "worker refused: the group has {limit} streams already");
         let words = format!("group {:?} has {limit} streams already, which is the most; end some or make another group", stats.name);
         out.try_send(Chunk::Failed(Status::resource_exhausted(words))).ok();
     } else {
@@ -100,7 +100,7 @@ async fn serve(
         }
     };
     stream.stats().streams.add(1);
-    tracing::info!(group = %stream.stats().name, worker = ?stream.key.1, peer, "worker joined");
+    tracing::info!(group = %stream.stats().name, worker = &*stream.key.1, peer, "worker joined");
     stream.queue.push_back(message(ToWorker::IdentifyResponse(WorkerIdentifyResponse { router_ticket: ticket })));
     let end = stream.work(&mut incoming, &mut events, &mut control, &out, &mut phase).await;
     Box::pin(stream.leave(end, &peer, &mut control, &out)).await;
@@ -397,7 +397,7 @@ impl Stream {
             Acked::Events(events) => events,
             Acked::NeverSent => {
                 self.stats().bad_acks.add(1);
-                tracing::debug!(group = %self.stats().name, worker = ?self.key.1, sequence, "acknowledgement of a sequence never sent: ignored");
+                tracing::debug!(group = %self.stats().name, worker = &*self.key.1, sequence, "acknowledgement of a sequence never sent: ignored");
                 0
             }
         };
@@ -460,13 +460,13 @@ impl Stream {
         match end {
             End::Broke(why) => {
                 stats.broken.add(1);
-                tracing::info!(%group, ?worker, peer, unacknowledged, "worker's stream broke: {why}; its guilds wait for it");
+                tracing::info!(%group, worker, peer, unacknowledged, "worker's stream broke: {why}; its guilds wait for it");
                 None
             }
             End::Replaced { by, .. } => {
                 stats.replaced.add(1);
                 tracing::warn!(
-                    %group, ?worker, peer, by,
+                    %group, worker, peer, by,
                     "worker's stream replaced by a newer one with the same id; if both live, give each its own id"
                 );
                 // Not a request to reconnect: twins of one id would take turns for ever.
@@ -474,12 +474,12 @@ impl Stream {
             }
             End::TimedOut => {
                 stats.timeouts.add(1);
-                tracing::warn!(%group, ?worker, peer, unacknowledged, "worker answered no heartbeat request: its events go to the others");
+                tracing::warn!(%group, worker, peer, unacknowledged, "worker answered no heartbeat request: its events go to the others");
                 Some((CloseReason::HeartbeatTimeout, "two heartbeat requests were not answered; connect again".to_owned()))
             }
             End::Drained => {
                 stats.drains.add(1);
-                tracing::info!(%group, ?worker, peer, unacknowledged, "worker drained");
+                tracing::info!(%group, worker, peer, unacknowledged, "worker drained");
                 Some((CloseReason::DrainComplete, "drained; what was not acknowledged goes to the others".to_owned()))
             }
             // A plain Pylon worker comes back only after an end without a word.
@@ -487,15 +487,15 @@ impl Stream {
             // It lost a race with its twin: the same as being replaced.
             End::Refused(HubError::Replaced { .. }) => {
                 stats.replaced.add(1);
-                tracing::warn!(%group, ?worker, peer, "worker's stream came too late: a newer one with the same id is here");
+                tracing::warn!(%group, worker, peer, "worker's stream came too late: a newer one with the same id is here");
                 Some((CloseReason::InvalidIdentity, "a newer stream has this worker's id; give each worker its own".to_owned()))
             }
             End::Refused(error) => {
-                tracing::error!(%group, ?worker, peer, "a core refused the worker: {error}");
+                tracing::error!(%group, worker, peer, "a core refused the worker: {error}");
                 None
             }
             End::CoreGone => {
-                tracing::error!(%group, ?worker, peer, "worker's stream ends: a core is gone");
+                tracing::error!(%group, worker, peer, "worker's stream ends: a core is gone");
                 None
             }
         }

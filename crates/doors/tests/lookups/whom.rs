@@ -3,6 +3,10 @@
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use trunkline_cache::Kind;
 use trunkline_wire::pylon::discord::v1::cache::*;
 use trunkline_wire::pylon::discord::v1::gateway::*;
@@ -269,6 +273,36 @@ async fn a_wrong_token_is_refused_even_where_none_is_needed() {
 async fn reflection_and_health_know_the_services() {
     let world = World::filled().await;
     let channel = tonic::transport::Channel::from_shared(format!("http://{}", world.address)).unwrap().connect().await.unwrap();
+    let mut reflection = ServerReflectionClient::new(channel.clone());
+    let request = |asked| {
+        let request = ServerReflectionRequest { host: String::new(), message_request: Some(asked) };
+        Request::new(tokio_stream::once(request))
+    };
+    let mut answers = reflection.server_reflection_info(request(MessageRequest::ListServices(String::new()))).await.unwrap().into_inner();
+    let Some(MessageResponse::ListServicesResponse(list)) = answers.message().await.unwrap().unwrap().message_response else {
+        panic!("no list")
+    };
+    let mut listed: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
+    listed.sort();
+    // What is served, and nothing of the contract that is not.
+    assert_eq!(
+        listed,
+        [
+            "gateway.Gateway",
+            "grpc.health.v1.Health",
+            "grpc.reflection.v1.ServerReflection",
+            "pylon.gateway.v1.service.Gateway",
+            "pylon.gateway.v1.service.GatewayCache",
+            "pylon.gateway.v1.service.GatewayWorkerGroup",
+            "trunkline.cache.v1.Cache",
+            "trunkline.members.v1.Members",
+        ]
+    );
+    // Messages are known whoever uses them.
+    let symbol = MessageRequest::FileContainingSymbol("pylon.discord.v1.event.EventEnvelope".to_owned());
+    let mut answers = reflection.server_reflection_info(request(symbol)).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response;
+    assert!(matches!(answer, Some(MessageResponse::FileDescriptorResponse(_))), "{answer:?}");
     let mut health = HealthClient::new(channel);
     for service in ["pylon.gateway.v1.service.GatewayCache", "pylon.gateway.v1.service.Gateway", "trunkline.cache.v1.Cache"] {
         let answer = health.check(Request::new(HealthCheckRequest { service: service.to_owned() })).await.unwrap().into_inner();

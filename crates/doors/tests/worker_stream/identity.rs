@@ -93,6 +93,27 @@ async fn the_log_line_of_a_refusal_names_group_worker_and_peer_and_never_a_token
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_json_log_line_has_the_workers_id_as_it_is() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let world = World::start(1).await;
+    let mut worker = world.connect().await;
+    worker.identify(WorkerIdentifyRequest { auth_token: "a mistyped secret".into(), ..plain("no\"ack") }).await;
+    assert_closed(worker.end().await, CloseReason::InvalidIdentity);
+    let _plain = world.plain("w-1").await;
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let line = |part: &str| -> serde_json::Value {
+        serde_json::from_str(log.lines().find(|line| line.contains(part)).unwrap_or_else(|| panic!("no {part} in {log}"))).unwrap()
+    };
+    let refused = line("worker refused");
+    assert_eq!((&refused["worker"], &refused["group"]), (&"no\"ack".into(), &"default".into()), "{refused}");
+    let joined = line("worker joined");
+    assert_eq!((&joined["worker"], &joined["group"]), (&"w-1".into(), &"default".into()), "{joined}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_above_the_groups_limit_is_refused_and_says_so() {
     let limits = Limits { streams_per_group: 2, ..Limits::default() };
     let world = World::with(1, DoorOptions { limits, ..options() }, axum::Router::new()).await;

@@ -56,6 +56,11 @@ async fn health_and_reflection_answer_on_the_same_port_and_unknown_methods_are_u
         let (_, body, _) = call(&world, &path, b"\0\0\0\0\x02\x3a\x00").await;
         let text = String::from_utf8_lossy(&body).into_owned();
         assert!(text.contains("pylon.gateway.v1.service.GatewayWorkerGroup"), "{text}");
+        // Without lookups those are not listed, nor is what is nobody's to call here.
+        for other in ["GatewayCache", "GatewayRest", "GatewayDispatch", "gateway.Gateway", "trunkline.cache"] {
+            assert!(!text.contains(other), "{other} is listed and not served: {text}");
+        }
+        assert!(text.contains(&format!("grpc.reflection.{version}.ServerReflection")), "{text}");
     }
     let (parts, _, trailers) = call(&world, "/no.such.Service/Method", b"\0\0\0\0\0").await;
     assert_eq!(status(&parts, trailers.as_ref()), "12");
