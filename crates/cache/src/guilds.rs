@@ -107,9 +107,8 @@ impl Cache {
             None => GuildOrigin::Joined,
         };
         let change = Some(Change { origin: Some(origin), ..Change::NONE });
-        let state = known.unwrap_or_default();
-        if unavailable.and_then(Value::as_bool) == Some(true) {
-            self.set_state(guild, State { awaited: false, unavailable: true, ..state });
+        if let Some(unavailable) = unavailable.filter(|told| told.as_bool() == Some(true)) {
+            self.taken_away(guild, unavailable);
             return change;
         }
         let doubtful = self.doubtful(guild);
@@ -176,13 +175,19 @@ impl Cache {
     /// Discord docs, Gateway Events: Guild Delete. An outage keeps the guild; without `unavailable` the bot is out of it.
     pub(crate) fn guild_delete(&mut self, d: Value<'_>) -> Option<Change> {
         let guild = id(d, "id")?;
-        if d.get("unavailable").and_then(Value::as_bool) == Some(true) {
-            let state = self.state(guild).unwrap_or_default();
-            self.set_state(guild, State { awaited: false, unavailable: true, ..state });
-        } else {
-            self.remove_guild(guild);
+        match d.get("unavailable").filter(|told| told.as_bool() == Some(true)) {
+            Some(unavailable) => self.taken_away(guild, unavailable),
+            None => self.remove_guild(guild),
         }
         Some(Change::NONE)
+    }
+
+    /// An outage: the guild is marked, also in the object itself, where those look who know Discord's own key only. The next GUILD_CREATE
+    /// puts a new one in its place.
+    fn taken_away(&mut self, guild: u64, unavailable: Value<'_>) {
+        let state = self.state(guild).unwrap_or_default();
+        self.set_state(guild, State { awaited: false, unavailable: true, ..state });
+        self.edit(Key::of_guild(Kind::Guild, guild), &[], &[("unavailable", unavailable)]);
     }
 
     pub(crate) fn role_upsert(&mut self, d: Value<'_>, update: bool) -> Option<Change> {

@@ -72,8 +72,8 @@ pub(crate) fn rows() -> Vec<Row> {
             .gives(Ask::Count(Kind::Sound), json!(1))
             // A role that is gone is gone from its members.
             .gives(Ask::Member(50), with(&member(50), json!({"roles": []}))),
-        row(K::GuildDelete, "an outage keeps the guild", json!({"id": id(1), "unavailable": true}))
-            .gives(Ask::Guild, guild_object())
+        row(K::GuildDelete, "an outage keeps the guild and marks it", json!({"id": id(1), "unavailable": true}))
+            .gives(Ask::Guild, with(&guild_object(), json!({"unavailable": true})))
             .gives(Ask::Member(51), member(51)),
         row(K::GuildDelete, "a removal takes everything", json!({"id": id(1)}))
             .gone(Ask::Guild)

@@ -66,12 +66,18 @@ fn an_outage_keeps_the_guild_and_a_removal_takes_everything() {
         apply(cache, encoding, K::GuildDelete, &json!({"id": id(1), "unavailable": true}));
         assert!(cache.guild(BASE + 1).unwrap().stale && cache.member(BASE + 1, BASE + 50).unwrap().stale);
         assert!(cache.message(BASE + 80).unwrap().stale);
+        let marked = |cache: &Cache| cache.guild(BASE + 1).unwrap().object.value().get("unavailable").and_then(|told| told.as_bool());
+        assert_eq!(marked(cache), Some(true));
         let mut back = guild();
         back["members"].as_array_mut().unwrap().remove(0);
         assert_eq!(origin(cache, encoding, &back), GuildOrigin::Available);
         assert_eq!(cache.member(BASE + 1, BASE + 50), None, "nobody can say that it is still a member");
         assert_eq!(cache.message(BASE + 80), None, "nor that it was not deleted");
         assert!(!cache.guild(BASE + 1).unwrap().stale);
+        assert_ne!(marked(cache), Some(true));
+        // A GUILD_CREATE may tell of an outage as well.
+        apply(cache, encoding, K::GuildCreate, &json!({"id": id(1), "unavailable": true}));
+        assert_eq!(marked(cache), Some(true));
 
         apply(cache, encoding, K::GuildDelete, &json!({"id": id(1)}));
         assert_eq!(cache.guild_ids().count(), 0);

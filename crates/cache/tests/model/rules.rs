@@ -88,6 +88,14 @@ impl Guild {
         !self.stale && !self.unavailable
     }
 
+    /// An outage, which the object tells as well.
+    fn taken_away(&mut self) {
+        (self.awaited, self.unavailable) = (false, true);
+        if let Some(object) = &mut self.object {
+            object["unavailable"] = json!(true);
+        }
+    }
+
     pub(crate) fn whole(&self) -> Option<Json> {
         let mut object = self.object.clone()?;
         if let Some(count) = self.member_count {
@@ -273,7 +281,7 @@ impl Model {
         };
         let known = self.guilds.entry(id).or_default();
         if d.get("unavailable").is_some() {
-            (known.awaited, known.unavailable) = (false, true);
+            known.taken_away();
             return origin;
         }
         let (roles, members) = (known.ids(Kind::Role), !known.ids(Kind::Member).is_empty());
@@ -358,8 +366,7 @@ impl Model {
         let guild = number(d.get("guild_id").unwrap_or(&d["id"]));
         if kind == K::GuildDelete {
             if d.get("unavailable").is_some() {
-                let known = self.guilds.entry(guild).or_default();
-                (known.awaited, known.unavailable) = (false, true);
+                self.guilds.entry(guild).or_default().taken_away();
             } else {
                 self.remove_guild(guild);
             }
