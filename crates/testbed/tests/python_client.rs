@@ -14,7 +14,7 @@ use tokio::process::Command;
 use trunkline::config::{self, Sources};
 use trunkline::roles::node::Node;
 use trunkline_delivery::GroupStats;
-use trunkline_sim::{BotConfig, Mix, Sim, SimHandle};
+use trunkline_sim::{BotConfig, Kind, Mix, Sim, SimHandle};
 
 const GROUP: &str = "default";
 const GUILDS: u32 = 4;
@@ -48,8 +48,21 @@ async fn generate(dir: &Path) -> PathBuf {
     let made =
         Command::new(python()).arg(here().join("python/make_protos.py")).arg(table).arg(&protos).output().await.expect("python runs");
     assert!(made.status.success(), "{}", lines(&made));
-    let mut files: Vec<_> = std::fs::read_dir(&protos).expect("protos").map(|entry| entry.expect("an entry").path()).collect();
+    compile(&protos, &client).await;
+    client
+}
+
+/// protoc's Python output in `client` for all files below `protos`.
+async fn compile(protos: &Path, client: &Path) {
+    let (mut files, mut folders) = (Vec::new(), vec![protos.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("protos") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
     files.sort();
+    std::fs::create_dir_all(client).expect("a folder");
     let made = Command::new(python())
         .args(["-m", "grpc_tools.protoc"])
         .arg(format!("-I{}", protos.display()))
@@ -60,7 +73,6 @@ async fn generate(dir: &Path) -> PathBuf {
         .await
         .expect("protoc runs");
     assert!(made.status.success(), "{}", lines(&made));
-    client
 }
 
 struct World {
@@ -296,4 +308,78 @@ async fn a_python_client_of_the_published_interface_calls_every_lookup() {
         "python: all 20 lookups and commands, {} members, {} presences, {} voice states",
         found["members"], found["presences"], found["voice"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_python_client_of_our_own_protos_calls_every_lookup_of_ours() {
+    let world = World::new().await;
+    world.all_taken().await;
+    // Messages, bans, and the status of voice channels come with events only; what else is there must be there whatever the dice say.
+    let first = Some(world.sim.guild_ids()[0]);
+    world.sim.emit(300, None, first);
+    for kind in [
+        Kind::ThreadUpdate,
+        Kind::GuildStickersUpdate,
+        Kind::GuildScheduledEventUpdate,
+        Kind::StageInstanceUpdate,
+        Kind::GuildSoundboardSoundUpdate,
+        Kind::MessageCreate,
+    ] {
+        world.sim.emit(3, Some(kind), first);
+    }
+    let guild_id = world.sim.guild_ids()[0].to_string();
+    let ban = serde_json::json!({"guild_id": guild_id, "user": {"id": "80351110224678912", "username": "nelly"}});
+    world.sim.emit_given(0, "GUILD_BAN_ADD", ban, None);
+    let status = serde_json::json!({"guild_id": guild_id, "id": "41771983423143937", "status": "quiz night"});
+    world.sim.emit_given(0, "VOICE_CHANNEL_STATUS_UPDATE", status, None);
+    world.all_taken().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    compile(&here().join("../../proto"), dir.path()).await;
+    let (bot, guild) = (world.sim.bot_ids()[0], world.sim.guild_ids()[0]);
+    let elsewhere = guild + (1 << 40);
+    let mut command = Command::new(python());
+    command.arg(here().join("python/own_lookups.py")).arg(dir.path()).arg(world.node.clients().to_string());
+    command
+        .args([bot.to_string(), guild.to_string(), elsewhere.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let found = told(tokio::time::timeout(PATIENCE, command.output()).await.expect("it ends").expect("it runs"));
+    let called: Vec<&str> = found["called"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    let contract = include_str!("../../../proto/trunkline/cache/v1/cache.proto");
+    let mut methods: Vec<&str> = contract.lines().filter_map(|line| line.trim().strip_prefix("rpc ")?.split('(').next()).collect();
+    methods.sort_unstable();
+    assert_eq!((called, methods.len()), (methods, 22), "every method: {found}");
+    assert_eq!(found["wrong"], serde_json::json!([]), "{found}");
+    assert!(found["absent"].as_array().expect("a list").iter().all(|absent| absent[1] == true), "{found}");
+    for kind in [
+        "thread",
+        "sticker",
+        "scheduled_event",
+        "stage_instance",
+        "sound",
+        "ban",
+        "voice_channel",
+        "message",
+        "channel",
+        "role",
+        "member",
+        "user",
+    ] {
+        assert!(found[kind].as_u64() > Some(0), "no {kind}: {found}");
+    }
+    assert_eq!(found["counts"]["member"], found["member"], "{found}");
+    assert!(found["bytes"].as_u64() > Some(0) && found["shards"] == 2, "{found}");
+    for (call, code) in [
+        ("no guild", "INVALID_ARGUMENT"),
+        ("unknown bot", "NOT_FOUND"),
+        ("malformed", "INVALID_ARGUMENT"),
+        ("too many", "INVALID_ARGUMENT"),
+        ("nowhere", "INVALID_ARGUMENT"),
+    ] {
+        assert_eq!(found["refused"][call][0], code, "{call}: {found}");
+    }
+    world.node.stop().await;
+    world.sim.stop().await;
 }
