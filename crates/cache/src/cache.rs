@@ -71,7 +71,7 @@ pub(crate) struct State {
     pub(crate) awaited: bool,
     /// An outage has taken it away for now.
     pub(crate) unavailable: bool,
-    /// A new session has begun since its objects were told.
+    /// The session in which its objects were told is over.
     pub(crate) stale: bool,
     pub(crate) member_count: Option<i64>,
 }

@@ -63,6 +63,15 @@ const LISTS: [Kind; 11] = [
 ];
 
 impl Cache {
+    /// The session is over, and the next one has yet to begin, if ever: all of it may change unnoticed from now on.
+    pub fn session_lost(&mut self) {
+        let guilds: Vec<u64> = self.guild_ids().collect();
+        for guild in guilds {
+            let state = self.state(guild).unwrap_or_default();
+            self.set_state(guild, State { stale: true, ..state });
+        }
+    }
+
     /// A new session has begun, and READY has named these guilds. Not for a resumed session, which has missed nothing.
     ///
     /// Guilds that are known become stale, the others awaited, and those that READY does not name are gone. So is everything that lies in

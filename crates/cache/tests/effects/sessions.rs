@@ -61,6 +61,24 @@ fn the_origin_of_a_guild_create_is_right_also_after_a_restart() {
 }
 
 #[test]
+fn what_is_kept_is_stale_from_the_moment_the_session_is_lost() {
+    for_each(|cache, encoding| {
+        let before = cache.member(BASE + 1, BASE + 50).unwrap().object;
+        assert!(!cache.guild(BASE + 1).unwrap().stale);
+        cache.session_lost();
+        cache.session_lost();
+        assert!(cache.guild(BASE + 1).unwrap().stale);
+        let member = cache.member(BASE + 1, BASE + 50).unwrap();
+        assert!(member.stale && member.object == before, "nothing is dropped yet");
+        // The next session goes on as ever.
+        cache.ready(&[BASE + 1]);
+        assert!(cache.guild(BASE + 1).unwrap().stale);
+        assert_eq!(origin(cache, encoding, &guild()), GuildOrigin::Startup);
+        assert!(!cache.guild(BASE + 1).unwrap().stale && !cache.member(BASE + 1, BASE + 50).unwrap().stale);
+    });
+}
+
+#[test]
 fn an_outage_keeps_the_guild_and_a_removal_takes_everything() {
     for_each(|cache, encoding| {
         apply(cache, encoding, K::GuildDelete, &json!({"id": id(1), "unavailable": true}));

@@ -640,6 +640,8 @@ impl ShardEvents for Handler {
         let mut state = self.state.borrow_mut();
         if let Some(shard) = state.shards.get_mut(self.slot) {
             shard.resume = None;
+            // Not only once a new session begins: it may take long, or never come.
+            shard.cache.session_lost();
             state.wake.notify_one();
         }
         state.gap(self.slot, session, Some(last_s + 1), None, GapCause::SessionLost);
