@@ -1,13 +1,14 @@
 //! Recent messages: a bounded part of each channel's end.
 //!
 //! A message is kept as the event's own bytes, which the event's log shares: most messages are gone again before anybody
-//! asks for them, and packing each would cost more than it saves. They are in order of their ids, which are dates, so
-//! that the oldest of a channel and of all are known without a list beside the map.
+//! asks for them, and packing each would cost more than it saves. Ids are dates, and messages come nearly in their order:
+//! two queues of ids, a channel's and that of all, have the oldest in front and grow at the back. What goes otherwise
+//! stays in the queue of all until it comes to the front, or until there is too much of that.
 //!
 //! There is no clock here. A message's age is the distance between its id and the newest id that was seen, so that
 //! nothing grows old while nothing happens.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use trunkline_discord::{Object, created_at_ms};
 
@@ -20,11 +21,16 @@ use crate::key::{Key, Kind};
 /// in any case.
 const AGED_AT_ONCE: usize = 64;
 
+/// Ids of messages that are gone may be as many as those of messages, and so many more, before they are looked for: work is only done in
+/// proportion to what came since.
+const ORDER_MIN: usize = 1_024;
+
 /// Messages of a shard's channels.
 #[derive(Default)]
 pub(crate) struct Messages {
-    /// By id: the first is the oldest.
-    all: BTreeMap<u64, Message>,
+    all: Map<u64, Message>,
+    /// Ascending, each once: the ids of all messages, and of some that are gone.
+    order: VecDeque<u64>,
     channels: Map<u64, Channel>,
     /// Channels with messages, by guild; 0 for those in none.
     guilds: Map<u64, Vec<u64>>,
@@ -51,29 +57,38 @@ impl Messages {
             return 0;
         }
         self.newest_ms = self.newest_ms.max(created_at_ms(id));
-        self.remove(id);
         self.bytes += object.bytes.len() as u64;
-        self.all.insert(id, Message { channel, object });
+        if let Some(told) = self.all.insert(id, Message { channel, object }) {
+            self.bytes -= told.object.bytes.len() as u64;
+            self.leave(told.channel, id);
+        }
+        put_in_order(&mut self.order, id);
         let known = self.channels.entry(channel).or_default();
         if known.ids.is_empty() {
             known.guild = guild;
             self.guilds.entry(guild).or_default().push(channel);
         }
-        // Nearly always the newest of its channel.
-        let at =
-            if known.ids.back().is_none_or(|last| *last < id) { known.ids.len() } else { known.ids.partition_point(|other| *other < id) };
-        known.ids.insert(at, id);
-        while let Some(known) = self.channels.get(&channel)
-            && known.ids.len() > config.message_count as usize
-            && let Some(&oldest) = known.ids.front()
+        put_in_order(&mut known.ids, id);
+        while known.ids.len() > config.message_count as usize
+            && let Some(oldest) = known.ids.pop_front()
         {
-            self.remove(oldest);
+            if let Some(gone) = self.all.remove(&oldest) {
+                self.bytes -= gone.object.bytes.len() as u64;
+            }
         }
-        for _ in 0..AGED_AT_ONCE {
-            match self.all.first_key_value() {
-                Some((&oldest, _)) if self.aged(config, oldest) => drop(self.remove(oldest)),
+        let mut left = AGED_AT_ONCE;
+        for _ in 0..ORDER_MIN {
+            match self.order.front() {
+                Some(&oldest) if left > 0 && self.aged(config, oldest) => {
+                    self.order.pop_front();
+                    // Most went before: their channels had newer ones.
+                    left -= usize::from(self.remove(oldest).is_some());
+                }
                 _ => break,
             }
+        }
+        if self.order.len() > 2 * self.all.len() + ORDER_MIN {
+            self.order.retain(|id| self.all.contains_key(id));
         }
         let mut dropped = 0;
         while self.bytes > config.message_bytes && self.pop_oldest() {
@@ -99,25 +114,31 @@ impl Messages {
     pub(crate) fn remove(&mut self, id: u64) -> Option<Object> {
         let message = self.all.remove(&id)?;
         self.bytes -= message.object.bytes.len() as u64;
-        if let Some(channel) = self.channels.get_mut(&message.channel) {
-            if channel.ids.front() == Some(&id) {
-                channel.ids.pop_front();
-            } else if let Ok(at) = channel.ids.binary_search(&id) {
-                channel.ids.remove(at);
-            }
-            if channel.ids.is_empty() {
-                self.forget_channel(message.channel);
-            }
-        }
+        self.leave(message.channel, id);
         Some(message.object)
+    }
+
+    /// A message is no more in its channel.
+    fn leave(&mut self, channel: u64, id: u64) {
+        let Some(known) = self.channels.get_mut(&channel) else { return };
+        if known.ids.front() == Some(&id) {
+            known.ids.pop_front();
+        } else if let Ok(at) = known.ids.binary_search(&id) {
+            known.ids.remove(at);
+        }
+        if known.ids.is_empty() {
+            self.forget_channel(channel);
+        }
     }
 
     /// Drops the oldest message of all; whether there was one.
     pub(crate) fn pop_oldest(&mut self) -> bool {
-        match self.all.first_key_value() {
-            Some((&oldest, _)) => self.remove(oldest).is_some(),
-            None => false,
+        while let Some(oldest) = self.order.pop_front() {
+            if self.remove(oldest).is_some() {
+                return true;
+            }
         }
+        false
     }
 
     pub(crate) fn remove_channel(&mut self, channel: u64) {
@@ -167,10 +188,20 @@ impl Messages {
     }
 
     fn rows(&self, config: &CacheConfig) -> impl Iterator<Item = (Key, &Object)> {
-        self.all.iter().filter(|(id, _)| !self.aged(config, **id)).map(|(id, message)| {
+        self.order.iter().filter(|id| !self.aged(config, **id)).filter_map(|id| {
+            let message = self.all.get(id)?;
             let guild = self.channels.get(&message.channel).map_or(0, |channel| channel.guild);
-            (Key::new(Kind::Message, guild, *id), &message.object)
+            Some((Key::new(Kind::Message, guild, *id), &message.object))
         })
+    }
+}
+
+/// Puts an id into a queue where it belongs, unless it is there: nearly always at the back.
+fn put_in_order(ids: &mut VecDeque<u64>, id: u64) {
+    if ids.back().is_none_or(|last| *last < id) {
+        ids.push_back(id);
+    } else if let Err(at) = ids.binary_search(&id) {
+        ids.insert(at, id);
     }
 }
 
@@ -212,5 +243,94 @@ impl Cache {
             self.messages.insert(&self.config, key.guild, channel, key.id, object);
         }
         true
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::print_stdout)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+    use trunkline_discord::Dice;
+    use trunkline_etf::Encoding;
+
+    use super::*;
+
+    fn sum(model: &BTreeMap<u64, (u64, u64, usize)>) -> u64 {
+        model.values().map(|(_, _, len)| *len as u64).sum()
+    }
+
+    #[test]
+    fn whatever_the_order_of_ids_what_is_kept_is_the_newest_within_number_age_and_bytes() {
+        for seed in 0..20 {
+            println!("seed={seed}");
+            let mut dice = Dice::new(seed);
+            let config = CacheConfig {
+                message_count: 1 + dice.below(8) as u32,
+                message_age_ms: 50 + dice.below(300),
+                message_bytes: 200 + dice.below(3_000),
+                ..CacheConfig::default()
+            };
+            let mut messages = Messages::default();
+            // Channel, guild and bytes.
+            let mut model: BTreeMap<u64, (u64, u64, usize)> = BTreeMap::new();
+            let (mut clock, mut newest) = (1_000, 0);
+            for step in 0..1_000 {
+                clock += dice.below(3);
+                let known = model.keys().nth(dice.below(model.len().max(1) as u64) as usize).copied();
+                match dice.below(20) {
+                    0 => {
+                        let id = known.unwrap_or(7);
+                        assert_eq!(messages.remove(id).is_some(), model.remove(&id).is_some());
+                    }
+                    1 if dice.below(20) == 0 => {
+                        let guild = dice.below(3);
+                        messages.remove_guild(guild);
+                        model.retain(|_, (_, other, _)| *other != guild);
+                    }
+                    2 => {
+                        let channel = dice.below(9);
+                        messages.remove_channel(channel);
+                        model.retain(|_, (other, _, _)| *other != channel);
+                    }
+                    what => {
+                        // Some come late, and some twice.
+                        let late = if what == 3 { dice.below(200) } else { 0 };
+                        let id = known.filter(|_| what == 4).unwrap_or(((clock - late) << 22) + dice.below(4));
+                        let (channel, len) = (dice.below(9), dice.below(100) as usize);
+                        let guild = channel % 3;
+                        let object = Object { encoding: Encoding::Json, bytes: Bytes::from(vec![b'x'; len]) };
+                        newest = newest.max(id >> 22);
+                        let dropped = messages.insert(&config, guild, channel, id, object);
+                        model.insert(id, (channel, guild, len));
+                        let here: Vec<u64> = model.iter().filter(|(_, told)| told.0 == channel).map(|(id, _)| *id).collect();
+                        for old in here.iter().take(here.len().saturating_sub(config.message_count as usize)) {
+                            model.remove(old);
+                        }
+                        model.retain(|id, _| (id >> 22) + config.message_age_ms >= newest);
+                        let before = model.len();
+                        while sum(&model) > config.message_bytes {
+                            model.pop_first();
+                        }
+                        assert!(dropped >= (before - model.len()) as u64, "those that give way are counted");
+                    }
+                }
+                let at = format!("seed {seed}, step {step}");
+                for (id, (channel, guild, len)) in &model {
+                    assert_eq!(messages.get(&config, *id).map(|object| object.bytes.len()), Some(*len), "{at}");
+                    assert_eq!(messages.guild_of(*id), Some(*guild), "{at}: channel {channel}");
+                }
+                let kept: Vec<u64> = messages.rows(&config).map(|(key, _)| key.id).collect();
+                assert_eq!(kept, model.keys().copied().collect::<Vec<_>>(), "{at}");
+                for channel in 0..9 {
+                    let wanted = model.values().filter(|(other, _, _)| *other == channel).count();
+                    assert_eq!(messages.of_channel(&config, channel, u64::MAX).count(), wanted, "{at}: channel {channel}");
+                }
+                assert!(messages.bytes <= config.message_bytes && messages.order.len() <= 2 * messages.all.len() + ORDER_MIN + 1, "{at}");
+            }
+            while messages.pop_oldest() {}
+            assert_eq!((messages.bytes, messages.all.len(), messages.channels.len(), messages.guilds.len()), (0, 0, 0, 0));
+        }
     }
 }
