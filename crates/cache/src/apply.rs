@@ -14,8 +14,8 @@ use crate::edit::Step;
 use crate::key::{Key, Kind};
 
 impl Cache {
-    /// Takes one event's effect, in the order in which Discord sent them. `body` is what `d` lies in: a message that is kept shares it, so it
-    /// should own no more than `d`.
+    /// Takes one event's effect, in the order in which Discord sent them. `body` is `d`'s own bytes: messages and presences that are kept share
+    /// them, so they should own no more than `d`.
     ///
     /// Never fails: a payload without what its kind must have changes nothing, and [`Change::malformed`] says so.
     pub fn apply(&mut self, kind: EventKind, d: Value<'_>, body: &Bytes) -> Change {
@@ -35,7 +35,7 @@ impl Cache {
             K::GuildMemberUpdate => self.member_update(d),
             K::GuildMemberRemove => self.member_remove(d),
             K::GuildMembersChunk => self.members_chunk(d),
-            K::PresenceUpdate => self.presence_update(d),
+            K::PresenceUpdate => self.presence_update(d, body),
             K::GuildBanAdd => self.ban(d, true),
             K::GuildBanRemove => self.ban(d, false),
 

@@ -40,13 +40,13 @@ pub struct Cache {
     pub(crate) policy: Policy,
     pub(crate) sizes: [Size; Kind::ALL.len()],
     /// Bytes of all guilds' tables.
-    table_bytes: u64,
+    pub(crate) table_bytes: u64,
     pub(crate) changed: HashSet<Key, RandomState>,
     /// Rows that were true only when the stop that wrote them was.
     pub(crate) outdated: Vec<Key>,
     /// Guilds with a search index.
     pub(crate) searched: Vec<u64>,
-    scratch: Packer,
+    pub(crate) scratch: Packer,
     user_scratch: Packer,
 }
 
@@ -183,9 +183,9 @@ impl Cache {
         self.find(key).is_some()
     }
 
-    /// An object as it lies: a member without its user.
+    /// An object as it lies: a member without its user, a presence perhaps as it came.
     pub(crate) fn get(&self, key: Key) -> Option<Value<'_>> {
-        Some(packed(self.heap.bytes(self.find(key)?)))
+        Some(self.heap.value(self.find(key)?))
     }
 
     /// Ids of a guild's objects of a kind, in no order.
@@ -523,9 +523,14 @@ impl Cache {
         }
     }
 
-    /// An object as it is handed out, packed: a member with its user and without roles that are gone, a guild with its member count.
+    /// An object as it is handed out: a member with its user and without roles that are gone, a guild with its member count. Packed, but for
+    /// presences that lie as they came.
     pub(crate) fn object(&self, key: Key) -> Option<Object> {
-        let value = self.get(key)?;
+        let handle = self.find(key)?;
+        if let Some(object) = self.heap.young(handle) {
+            return Some(object.clone());
+        }
+        let value = packed(self.heap.bytes(handle));
         let whole = match key.kind {
             Kind::Guild => self.whole_guild(key.guild, value),
             Kind::Member => self.whole_member(key, value),

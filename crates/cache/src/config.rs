@@ -36,6 +36,8 @@ pub struct CacheConfig {
     pub message_age_ms: u64,
     /// Bytes of all messages together; the oldest give way.
     pub message_bytes: u64,
+    /// Bytes of presences that lie as their events told them; beyond it those told longest ago are packed. 0: all are packed at once.
+    pub presence_bytes: u64,
     /// Bytes of everything; beyond it presences give way first, then messages, then members who are offline. `None`: no limit.
     pub budget_bytes: Option<u64>,
 }
@@ -47,6 +49,8 @@ impl CacheConfig {
     pub const MESSAGE_AGE_MS: u64 = 3_600_000;
     /// Some 30 000 messages: an hour of a busy shard.
     pub const MESSAGE_BYTES: u64 = 32 << 20;
+    /// Some 20 000 presences, as they come.
+    pub const PRESENCE_BYTES: u64 = 16 << 20;
 
     /// The same, without one kind of objects.
     #[must_use]
@@ -67,6 +71,7 @@ impl Default for CacheConfig {
             message_count: CacheConfig::MESSAGE_COUNT,
             message_age_ms: CacheConfig::MESSAGE_AGE_MS,
             message_bytes: CacheConfig::MESSAGE_BYTES,
+            presence_bytes: CacheConfig::PRESENCE_BYTES,
             budget_bytes: None,
         }
     }

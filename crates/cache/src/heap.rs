@@ -1,10 +1,16 @@
 //! Where the bytes of objects lie: pages of equal slots, named by handles of four bytes.
 //!
 //! A cache holds millions of objects of some hundred bytes. One allocation each would cost a pointer, a length and the allocator's own
-//! bytes for every one of them; here an object costs its slot (its id, its bytes, rounded up to 8) and the handle that names it.
+//! bytes for every one of them; here an object costs its slot (its id, its bytes, rounded up to 8) and the handle that names it. Objects
+//! that lie as an event's own bytes have handles too, so that tables need not know of the difference.
 //!
 //! Invariants: a slot holds one object and nothing else; a page whose last object goes is given back; what is read after it was freed
 //! is empty, never another object's by accident of a kept handle (nobody keeps one: a handle lies in exactly one table). No `unsafe`.
+
+use trunkline_discord::Object;
+use trunkline_etf::{Encoding, Value};
+
+use crate::young::Young;
 
 /// Names one object's slot, until the object is freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +29,8 @@ impl Handle {
 
 /// Set in handles of objects that are longer than a slot can be.
 const LARGE: u32 = 1 << 31;
+/// Set beside [`LARGE`] in handles of objects that lie as an event's own bytes.
+const YOUNG: u32 = 1 << 30;
 /// Bits of a handle that name the slot in its page.
 const SLOT_BITS: u32 = 12;
 /// A full page's bytes, at most. Large enough that a page costs next to nothing beside its slots, small enough that a half empty one
@@ -60,6 +68,7 @@ pub(crate) struct Heap {
     open: Vec<Vec<u32>>,
     large: Vec<Box<[u8]>>,
     spare_large: Vec<u32>,
+    young: Young,
     used: u64,
     held: u64,
 }
@@ -115,8 +124,38 @@ impl Heap {
         self.put(id, parts)
     }
 
+    /// Takes an object of a guild in as it came.
+    pub(crate) fn put_young(&mut self, guild: u64, id: u64, object: Object) -> Handle {
+        Handle(self.young.put(guild, id, object) | LARGE | YOUNG)
+    }
+
+    /// Puts another object in the place of one that lies as it came; answers the old one.
+    pub(crate) fn replace_young(&mut self, handle: Handle, object: Object) -> Option<Object> {
+        self.young.replace(number_of_young(handle)?, object)
+    }
+
+    /// An object that lies as it came.
+    pub(crate) fn young(&self, handle: Handle) -> Option<&Object> {
+        self.young.get(number_of_young(handle)?)
+    }
+
+    /// Of those that lie as they came, the one told longest ago, and its guild.
+    pub(crate) fn oldest_young(&self) -> Option<(u64, Handle)> {
+        let (number, guild) = self.young.oldest()?;
+        Some((guild, Handle(number | LARGE | YOUNG)))
+    }
+
+    /// Bytes of all that lie as they came.
+    pub(crate) fn young_bytes(&self) -> u64 {
+        self.young.used()
+    }
+
     /// Gives an object's room back.
     pub(crate) fn free(&mut self, handle: Handle) {
+        if let Some(number) = number_of_young(handle) {
+            self.young.remove(number);
+            return;
+        }
         if handle.0 & LARGE != 0 {
             let number = handle.0 & !LARGE;
             let Some(large) = self.large.get_mut(number as usize) else { return };
@@ -144,10 +183,21 @@ impl Heap {
     }
 
     pub(crate) fn id(&self, handle: Handle) -> u64 {
+        if let Some(number) = number_of_young(handle) {
+            return self.young.id(number);
+        }
         self.slot(handle).get(1..).and_then(|slot| slot.first_chunk()).map_or(0, |id| u64::from_le_bytes(*id))
     }
 
-    /// An object's bytes.
+    /// An object, in whichever form it lies.
+    pub(crate) fn value(&self, handle: Handle) -> Value<'_> {
+        match self.young(handle) {
+            Some(object) => object.value(),
+            None => Value::from_raw(Encoding::Packed, self.bytes(handle)),
+        }
+    }
+
+    /// A packed object's bytes; none of one that lies as it came.
     pub(crate) fn bytes(&self, handle: Handle) -> &[u8] {
         let slot = self.slot(handle);
         let unused = slot.first().map_or(0, |unused| usize::from(*unused));
@@ -168,19 +218,22 @@ impl Heap {
 
     /// Bytes that an object takes, its share of nothing else.
     pub(crate) fn cost(&self, handle: Handle) -> u64 {
+        if let Some(number) = number_of_young(handle) {
+            return self.young.cost(number);
+        }
         self.slot(handle).len() as u64
     }
 
     /// Bytes of all slots that hold an object.
     pub(crate) fn used(&self) -> u64 {
-        self.used
+        self.used + self.young.used()
     }
 
     /// Bytes that are held, slots that hold nothing included.
     pub(crate) fn held(&self) -> u64 {
         let lists: usize = self.open.iter().map(Vec::capacity).sum();
         let around = self.pages.capacity() * size_of::<Page>() + (lists + self.spare_pages.capacity()) * 4;
-        self.held + (around + self.large.capacity() * size_of::<Box<[u8]>>()) as u64
+        self.held + self.young.held() + (around + self.large.capacity() * size_of::<Box<[u8]>>()) as u64
     }
 
     fn put_large(&mut self, id: u64, parts: [&[u8]; 2], wanted: usize) -> Handle {
@@ -268,6 +321,11 @@ impl Heap {
         *page = Page { at: NONE, ..Page::default() };
         self.spare_pages.push(number);
     }
+}
+
+/// The number of an object that lies as it came.
+fn number_of_young(handle: Handle) -> Option<u32> {
+    (handle.0 >= LARGE | YOUNG).then_some(handle.0 & !(LARGE | YOUNG))
 }
 
 /// Slots in a full page of a class.

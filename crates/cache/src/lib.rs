@@ -12,6 +12,7 @@
 //! - A GUILD_CREATE is split: the guild object loses the lists that become objects of their own, and `member_count` (a number beside it,
 //!   since joins and leaves change it). Emojis and stickers are one object each, a list: they change as lists.
 //! - Messages are the events' own bytes, shared with the log: a bounded end of each channel, by number, age and bytes ([`CacheConfig`]).
+//!   Presences are too, until those told longest ago are too many bytes and are packed.
 //! - A deleted role is not written out of the members that had it: a guild may have hundreds of thousands. It is left out when a member
 //!   is handed out, as lookup or as previous object.
 //! - What nothing ever confirms (bans, invites, all that lies outside guilds) has a number ([`UNCONFIRMED_MAX`]), and the whole may have
@@ -49,6 +50,7 @@ mod others;
 mod pack;
 mod places;
 mod policy;
+mod presences;
 pub mod requests;
 mod rows;
 mod search;
@@ -56,6 +58,7 @@ mod table;
 mod threads;
 mod users;
 mod voice;
+mod young;
 
 pub use cache::Cache;
 pub use config::{CacheConfig, Kinds};

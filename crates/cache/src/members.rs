@@ -1,4 +1,4 @@
-//! Members, users and presences.
+//! Members and users.
 
 use trunkline_etf::{Kind as TermKind, Value};
 
@@ -6,7 +6,6 @@ use crate::Change;
 use crate::apply::{id, items, user_id};
 use crate::cache::{Cache, State};
 use crate::edit;
-use crate::guilds::says_offline;
 use crate::key::{Key, Kind};
 use crate::lookups::Smallest;
 
@@ -65,25 +64,8 @@ impl Cache {
         Some(Change::NONE)
     }
 
-    /// Discord docs, Gateway Events: Presence Update. Its user may be partial.
-    pub(crate) fn presence_update(&mut self, d: Value<'_>) -> Option<Change> {
-        let (guild, user) = guild_and_user(d)?;
-        let previous = self.before(Key::new(Kind::Presence, guild, user));
-        self.put_presence(guild, user, d);
-        Some(Change::previous(previous))
-    }
-
-    /// Offline is what everybody is who has no presence.
-    pub(crate) fn put_presence(&mut self, guild: u64, user: u64, presence: Value<'_>) {
-        let [status, told] = presence.get_all(["status", "user"]);
-        self.set(Key::new(Kind::Presence, guild, user), (!says_offline(status)).then_some(presence));
-        if let Some(told) = told.filter(|told| told.len() > 1 && self.knows(guild)) {
-            self.merge_user(user, told);
-        }
-    }
-
     /// Of a presence's user only the id is sure, and no type is promised: what differs in kind from what is known is left out.
-    fn merge_user(&mut self, user: u64, told: Value<'_>) {
+    pub(crate) fn merge_user(&mut self, user: u64, told: Value<'_>) {
         let merged = self.tenant.users.read(user, |known| {
             edit::merged_if(known, told, |name, value| {
                 let known = known.get(name).map_or(value.kind(), Value::kind);

@@ -79,6 +79,11 @@ impl Cache {
         let mut steps = STEPS_MIN + event_bytes / BYTES_A_STEP;
         while steps > 0 && self.bytes_in_use() > budget {
             let kind = if self.size(Kind::Presence).count > 0 {
+                // Packed they take less: none goes while that is enough.
+                if self.pack_oldest() {
+                    steps -= 1;
+                    continue;
+                }
                 Kind::Presence
             } else if self.messages.size().count > 0 {
                 let gone = self.messages.pop_oldest();

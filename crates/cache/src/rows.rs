@@ -10,6 +10,7 @@ use trunkline_discord::Object;
 use trunkline_etf::{Encoding, Kind as TermKind, Limits, Value};
 
 use crate::cache::{Cache, Guild, State};
+use crate::heap::Handle;
 use crate::key::{Key, Kind, LoadError};
 use crate::pack::Packer;
 
@@ -99,10 +100,11 @@ impl Cache {
     /// only.
     pub fn take_stop_changes(&mut self) -> Vec<(Vec<u8>, Option<Bytes>)> {
         let mut rows = self.take_changes();
+        let mut packer = Packer::default();
         for (guild, known) in &self.guilds {
             for handle in known.tables.get(Kind::Presence).into_iter().flat_map(|table| table.handles()) {
                 let key = Key::new(Kind::Presence, *guild, self.heap.id(handle));
-                rows.push((key.encode(), Some(row(self.heap.bytes(handle)))));
+                rows.extend(self.packed(handle, &mut packer).map(|bytes| (key.encode(), Some(row(bytes)))));
             }
         }
         let mut messages = Vec::new();
@@ -115,12 +117,15 @@ impl Cache {
     /// shard name.
     pub fn all_rows(&self) -> Vec<(Vec<u8>, Bytes)> {
         let mut rows = Vec::new();
+        let mut packer = Packer::default();
         let mut add = |key: Key, bytes: &[u8]| rows.push((key.encode(), row(bytes)));
         for (guild, known) in &self.guilds {
             add(Key::of_guild(Kind::State, *guild), &encode_state(known));
             for (kind, table) in known.tables.each() {
                 for handle in table.handles() {
-                    add(Key::new(kind, *guild, self.heap.id(handle)), self.heap.bytes(handle));
+                    if let Some(bytes) = self.packed(handle, &mut packer) {
+                        add(Key::new(kind, *guild, self.heap.id(handle)), bytes);
+                    }
                 }
             }
         }
@@ -130,6 +135,14 @@ impl Cache {
         self.tenant.each(|user, bytes| add(Key::new(Kind::User, 0, user), bytes));
         self.add_messages(&mut rows);
         rows
+    }
+
+    /// An object's packed bytes. None of one that came in a form that cannot be packed.
+    fn packed<'a>(&'a self, handle: Handle, packer: &'a mut Packer) -> Option<&'a [u8]> {
+        match self.heap.young(handle) {
+            Some(object) => packer.value(object.value()).map(|()| packer.bytes()),
+            None => Some(self.heap.bytes(handle)),
+        }
     }
 
     fn add_messages(&self, rows: &mut Vec<(Vec<u8>, Bytes)>) {

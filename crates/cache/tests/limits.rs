@@ -234,3 +234,81 @@ fn one_event_does_a_bounded_part_of_the_work() {
     let after = cache.size(Kind::Presence).count + cache.size(Kind::Member).count;
     assert!(before - after <= 70, "{before} {after}");
 }
+
+fn presence(user: u64, status: &str) -> Json {
+    json!({"guild_id": id(1), "user": {"id": id(user)}, "status": status, "activities": [{"name": "x".repeat(300), "type": 0}], "odd": null})
+}
+
+#[test]
+fn a_presence_told_lately_is_the_events_own_bytes_and_so_is_the_one_before() {
+    for encoding in BOTH {
+        let mut cache = cache(CacheConfig::default());
+        let tell = |cache: &mut Cache, d: &Json| {
+            let body = bytes::Bytes::from(common::raw(encoding, d));
+            let change = cache.apply(K::PresenceUpdate, trunkline_etf::Value::from_raw(encoding, &body), &body);
+            assert!(!change.malformed);
+            (body, change.previous.map(|object| object.bytes))
+        };
+        let (first, none) = tell(&mut cache, &presence(7, "idle"));
+        assert_eq!(none, None);
+        let kept = |cache: &Cache| cache.presence(BASE + 1, BASE + 7).map(|found| found.object.bytes);
+        assert_eq!(kept(&cache).unwrap().as_ptr(), first.as_ptr());
+        let (second, before) = tell(&mut cache, &presence(7, "dnd"));
+        assert_eq!(before.unwrap().as_ptr(), first.as_ptr());
+        assert_eq!(kept(&cache).unwrap().as_ptr(), second.as_ptr());
+        assert!(cache.size(Kind::Presence).bytes > second.len() as u64, "{:?}", cache.size(Kind::Presence));
+        let (_, before) = tell(&mut cache, &presence(7, "offline"));
+        assert_eq!(before.unwrap().as_ptr(), second.as_ptr());
+        assert_eq!((kept(&cache), cache.size(Kind::Presence).bytes), (None, 0));
+        drop(first);
+        assert!(second.is_unique(), "what is not kept any more is not held");
+    }
+}
+
+#[test]
+fn presences_that_lie_as_they_came_have_a_limit_beyond_which_the_oldest_are_packed_and_none_is_lost() {
+    let mut cache = cache(CacheConfig { presence_bytes: 3_000, ..CacheConfig::default() });
+    let raw = |cache: &Cache, user: u64| cache.presence(BASE + 1, BASE + user).unwrap().object.encoding == Encoding::Etf;
+    for user in 0..40 {
+        apply(&mut cache, Encoding::Etf, K::PresenceUpdate, &presence(100 + user, "idle"));
+    }
+    let as_it_came = common::raw(Encoding::Etf, &presence(100, "idle")).len() as u64;
+    let many = (0..40).filter(|user| raw(&cache, 100 + user)).count() as u64;
+    assert!((4..=3_000 / as_it_came).contains(&many), "{many} of {as_it_came} bytes");
+    assert!((0..40).rev().take(many as usize).all(|user| raw(&cache, 100 + user)), "the newest lie as they came");
+    // Told again it is the newest.
+    apply(&mut cache, Encoding::Etf, K::PresenceUpdate, &presence(140 - many, "dnd"));
+    apply(&mut cache, Encoding::Etf, K::PresenceUpdate, &presence(100, "dnd"));
+    assert!(raw(&cache, 140 - many) && raw(&cache, 100) && !raw(&cache, 141 - many));
+    assert_eq!((cache.size(Kind::Presence).count, cache.evicted(Kind::Presence)), (40, 0));
+    for user in 0..40 {
+        let wanted = if user == 0 || user == 40 - many { "dnd" } else { "idle" };
+        assert_eq!(common::found(cache.presence(BASE + 1, BASE + 100 + user)).unwrap(), presence(100 + user, wanted));
+    }
+    // One that would pack hundreds of others is packed itself.
+    let mut huge = presence(300, "idle");
+    huge["activities"] = json!(["x".repeat(20_000)]);
+    apply(&mut cache, Encoding::Etf, K::PresenceUpdate, &huge);
+    assert!(!raw(&cache, 300) && raw(&cache, 100));
+    assert_eq!(common::found(cache.presence(BASE + 1, BASE + 300)), Some(huge));
+    apply(&mut cache, Encoding::Etf, K::GuildDelete, &json!({"id": id(1)}));
+    apply(&mut cache, Encoding::Etf, K::GuildDelete, &json!({"id": id(2)}));
+    assert_eq!((cache.size(Kind::Presence).count, cache.size(Kind::Presence).bytes, cache.memory().objects), (0, 0, 0));
+}
+
+#[test]
+fn presences_that_lie_as_they_came_are_packed_before_the_budget_drops_any() {
+    let fill = |budget: Option<u64>, presence_bytes: u64| {
+        let mut cache = cache(CacheConfig { budget_bytes: budget, presence_bytes, ..CacheConfig::default() });
+        for user in 0..200 {
+            apply(&mut cache, Encoding::Etf, K::PresenceUpdate, &presence(1_000 + user, "idle"));
+        }
+        cache
+    };
+    let packed = used(&fill(None, 0));
+    let raw = used(&fill(None, CacheConfig::PRESENCE_BYTES));
+    assert!(raw > packed + 200 * 50, "{raw} {packed}");
+    let squeezed = fill(Some(packed + 1_000), CacheConfig::PRESENCE_BYTES);
+    assert_eq!((squeezed.size(Kind::Presence).count, squeezed.evicted(Kind::Presence)), (200, 0));
+    assert!(used(&squeezed) <= packed + 1_000);
+}

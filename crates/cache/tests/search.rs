@@ -86,7 +86,8 @@ fn a_search_finds_what_a_look_at_every_member_finds() {
         println!("seed={seed}");
         let mut dice = Dice::new(seed);
         let shared = Users::default();
-        let mut cache = Cache::new(CacheConfig::default(), shared.clone());
+        let presence_bytes = [CacheConfig::PRESENCE_BYTES, 2_000][seed as usize / 2 % 2];
+        let mut cache = Cache::new(CacheConfig { presence_bytes, ..CacheConfig::default() }, shared.clone());
         let mut elsewhere = Cache::new(CacheConfig::default(), shared);
         apply(
             &mut cache,

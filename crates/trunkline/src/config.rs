@@ -177,6 +177,8 @@ pub struct BotCache {
     pub messages_age_ms: u64,
     /// Bytes of all messages.
     pub messages_bytes: u64,
+    /// Bytes of all presences that are kept as they came.
+    pub presences_raw_bytes: u64,
     /// Bytes of everything; `None`: no limit.
     pub budget_bytes: Option<u64>,
 }
@@ -184,6 +186,8 @@ pub struct BotCache {
 impl BotCache {
     /// 256 MiB: a quarter of a million messages of a bot, however many shards it has.
     pub const MESSAGES_BYTES: u64 = 256 << 20;
+    /// 64 MiB: some 90 000 presences of a bot, however many shards it has.
+    pub const PRESENCES_RAW_BYTES: u64 = 64 << 20;
 
     /// The part of one of `shards` shards.
     #[must_use]
@@ -194,6 +198,7 @@ impl BotCache {
             message_count: self.messages,
             message_age_ms: self.messages_age_ms,
             message_bytes: part(self.messages_bytes),
+            presence_bytes: part(self.presences_raw_bytes),
             budget_bytes: self.budget_bytes.map(part),
         }
     }
@@ -206,6 +211,7 @@ impl Default for BotCache {
             messages: CacheConfig::MESSAGE_COUNT,
             messages_age_ms: CacheConfig::MESSAGE_AGE_MS,
             messages_bytes: Self::MESSAGES_BYTES,
+            presences_raw_bytes: Self::PRESENCES_RAW_BYTES,
             budget_bytes: None,
         }
     }

@@ -82,6 +82,11 @@ pub const KEYS: &[Key] = &[
         "Bytes of all of the bot's messages in this process, an equal part a shard; the oldest give way.",
     ),
     key(
+        "bots.*.cache.presences_raw_bytes",
+        "\"64MiB\"",
+        "Bytes of the bot's presences in this process that are kept as they came, an equal part a shard; beyond it those told longest ago are packed, which takes less room and more work; 0: all are packed at once.",
+    ),
+    key(
         "bots.*.cache.budget_bytes",
         "",
         "Bytes of the bot's whole cache in this process, an equal part a shard: beyond it presences give way first, then messages, then members who are offline; left out: no limit.",

@@ -540,6 +540,7 @@ impl Reader<'_> {
             messages,
             messages_age_ms: self.milliseconds(&format!("{table}.messages_age_ms")).unwrap_or(default.messages_age_ms),
             messages_bytes: self.bytes(&format!("{table}.messages_bytes")).unwrap_or(default.messages_bytes),
+            presences_raw_bytes: self.bytes(&format!("{table}.presences_raw_bytes")).unwrap_or(default.presences_raw_bytes),
             budget_bytes: self.bytes(&format!("{table}.budget_bytes")),
         }
     }

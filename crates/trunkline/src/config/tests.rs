@@ -229,12 +229,12 @@ fn a_presence_becomes_the_object_that_discord_wants() {
 fn what_a_bots_cache_keeps_can_be_said_and_is_shared_out_over_its_shards() {
     use trunkline_cache::Kind;
     let bot = |cache: &str| parse(&file(&format!("[[bots]]\ntoken = \"a.b.c\"\n{cache}\n"))).map(|config| config.bots[0].cache);
-    let cache = bot("cache = { off = [\"presences\", \"message\"], messages = 5, messages_age_ms = \"2m\", messages_bytes = \"8MiB\", budget_bytes = \"1GiB\" }")
+    let cache = bot("cache = { off = [\"presences\", \"message\"], messages = 5, messages_age_ms = \"2m\", messages_bytes = \"8MiB\", presences_raw_bytes = \"4MiB\", budget_bytes = \"1GiB\" }")
         .expect("valid");
     let shard = cache.of_shard(4);
     assert!(!shard.keeps(Kind::Presence) && !shard.keeps(Kind::Message) && shard.keeps(Kind::Member));
     assert_eq!((shard.message_count, shard.message_age_ms, shard.message_bytes), (5, 120_000, 2 << 20));
-    assert_eq!(shard.budget_bytes, Some(256 << 20));
+    assert_eq!((shard.presence_bytes, shard.budget_bytes), (1 << 20, Some(256 << 20)));
     assert_eq!(bot("").expect("valid"), BotCache::default());
     assert_eq!(BotCache::default().of_shard(0).budget_bytes, None);
     for (bad, why) in [

@@ -1,0 +1,117 @@
+//! Presences: told most often of all, and mostly replaced or gone before anybody reads them.
+//!
+//! One that PRESENCE_UPDATE tells is kept as the event's own bytes, which the event's log shares; the one before it, told as the previous
+//! object, is then bytes that lie there already. Such bytes are longer than packed ones, so they have a limit
+//! ([`CacheConfig::presence_bytes`]): beyond it those told longest ago are packed, and so they are before any gives way to the budget.
+//! Those of a GUILD_CREATE or of a members chunk are packed at once: their bytes lie in a far larger event.
+//!
+//! [`CacheConfig::presence_bytes`]: crate::CacheConfig::presence_bytes
+
+use bytes::Bytes;
+use trunkline_discord::Object;
+use trunkline_etf::Value;
+
+use crate::Change;
+use crate::apply::id;
+use crate::cache::Cache;
+use crate::guilds::says_offline;
+use crate::key::{Key, Kind};
+
+/// A longer presence is packed at once: it could make one event pack hundreds of short ones. People's have some 600 bytes.
+const RAW_BYTES_MAX: usize = 8 * 1024;
+
+impl Cache {
+    /// Discord docs, Gateway Events: Presence Update. Its user may be partial.
+    pub(crate) fn presence_update(&mut self, d: Value<'_>, body: &Bytes) -> Option<Change> {
+        let [guild, told, status] = d.get_all(["guild_id", "user", "status"]);
+        let (guild, told) = (guild?.as_id()?, told?);
+        let user = id(told, "id")?;
+        let key = Key::new(Kind::Presence, guild, user);
+        if says_offline(status) || body.len() > RAW_BYTES_MAX || self.config.presence_bytes == 0 {
+            let previous = self.before(key);
+            self.put_presence(guild, user, d);
+            return Some(Change::previous(previous));
+        }
+        let previous = self.keep_raw(key, Object { encoding: d.encoding(), bytes: body.clone() });
+        self.tell_user(guild, user, told);
+        Some(Change::previous(previous))
+    }
+
+    /// Keeps a presence as it came. Answers the one before, unless that may be old.
+    fn keep_raw(&mut self, key: Key, object: Object) -> Option<Object> {
+        if !self.config.keeps(key.kind) {
+            return None;
+        }
+        let guild = self.guilds.get_mut(&key.guild)?;
+        let doubtful = guild.state.doubtful();
+        let size = &mut self.sizes[key.kind as usize];
+        let known = guild.tables.get(key.kind).and_then(|table| table.find(&self.heap, key.id));
+        let mut previous = None;
+        match known {
+            Some(handle) => {
+                size.bytes -= self.heap.cost(handle);
+                let kept = if self.heap.young(handle).is_some() {
+                    previous = self.heap.replace_young(handle, object);
+                    handle
+                } else {
+                    previous = (!doubtful).then(|| Object::copy_of(self.heap.value(handle)));
+                    let kept = self.heap.put_young(key.guild, key.id, object);
+                    guild.tables.get_or_add(key.kind).exchange(&self.heap, key.id, kept);
+                    self.heap.free(handle);
+                    kept
+                };
+                size.bytes += self.heap.cost(kept);
+            }
+            None => {
+                let kept = self.heap.put_young(key.guild, key.id, object);
+                size.count += 1;
+                size.bytes += self.heap.cost(kept);
+                let table = guild.tables.get_or_add(key.kind);
+                let before = table.bytes();
+                table.add(key.id, kept);
+                self.table_bytes = self.table_bytes + table.bytes() - before;
+            }
+        }
+        while self.heap.young_bytes() > self.config.presence_bytes && self.pack_oldest() {}
+        previous.filter(|_| !doubtful)
+    }
+
+    /// Packs the presence told longest ago of those that lie as they came; whether there was one.
+    pub(crate) fn pack_oldest(&mut self) -> bool {
+        let Some((guild, handle)) = self.heap.oldest_young() else { return false };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let key = Key::new(Kind::Presence, guild, self.heap.id(handle));
+        if scratch.value(self.heap.value(handle)).is_some()
+            && let Some(known) = self.guilds.get_mut(&guild)
+        {
+            let size = &mut self.sizes[key.kind as usize];
+            size.bytes -= self.heap.cost(handle);
+            let packed = self.heap.put(key.id, [scratch.bytes(), &[]]);
+            size.bytes += self.heap.cost(packed);
+            known.tables.get_or_add(key.kind).exchange(&self.heap, key.id, packed);
+            self.heap.free(handle);
+        } else {
+            // What has no packed form is no presence that anybody could be told of later.
+            self.set(key, None);
+            self.policy.count(key.kind, 1);
+        }
+        self.scratch = scratch;
+        true
+    }
+
+    /// Puts a presence that lies in a larger event. Offline is what everybody is who has no presence.
+    pub(crate) fn put_presence(&mut self, guild: u64, user: u64, presence: Value<'_>) {
+        let [status, told] = presence.get_all(["status", "user"]);
+        self.set(Key::new(Kind::Presence, guild, user), (!says_offline(status)).then_some(presence));
+        if let Some(told) = told {
+            self.tell_user(guild, user, told);
+        }
+    }
+
+    /// A presence's user has mostly nothing but its id.
+    fn tell_user(&mut self, guild: u64, user: u64, told: Value<'_>) {
+        if told.len() > 1 && self.knows(guild) {
+            self.merge_user(user, told);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Objects that lie as the events' own bytes, each in a list from the one told longest ago to the one told last.
+//!
+//! Such bytes are shared with the event's log and with whoever was given them, so keeping them, answering with them and putting others in
+//! their place copies nothing. They are longer than packed ones; when they are too many, whoever keeps them here packs the oldest.
+//!
+//! Never here: what is too many, packing, and which kinds of objects are kept like this.
+
+use trunkline_discord::Object;
+
+const NONE: u32 = u32::MAX;
+
+/// What an object costs beside its bytes and its place: the count of those who share them lies in an allocation of its own.
+const AROUND: u64 = 32;
+
+#[derive(Default)]
+pub(crate) struct Young {
+    slots: Vec<Slot>,
+    /// Numbers of slots that hold nothing.
+    spare: Vec<u32>,
+    /// Both mean something only while a slot is taken.
+    oldest: u32,
+    newest: u32,
+    /// Bytes of all objects, without their slots.
+    bytes: u64,
+}
+
+struct Slot {
+    object: Object,
+    guild: u64,
+    id: u64,
+    older: u32,
+    newer: u32,
+}
+
+impl Young {
+    /// Takes an object in as the newest; answers its number.
+    pub(crate) fn put(&mut self, guild: u64, id: u64, object: Object) -> u32 {
+        self.bytes += bytes_of(&object);
+        let slot = Slot { object, guild, id, older: NONE, newer: NONE };
+        let number = match self.spare.pop() {
+            Some(number) => {
+                self.slots[number as usize] = slot;
+                number
+            }
+            None => {
+                self.slots.push(slot);
+                self.slots.len() as u32 - 1
+            }
+        };
+        if self.len() == 1 {
+            self.oldest = number;
+        } else {
+            self.join(self.newest, number);
+        }
+        self.newest = number;
+        number
+    }
+
+    /// Puts another object in the place of one, as the newest; answers the old one.
+    pub(crate) fn replace(&mut self, number: u32, object: Object) -> Option<Object> {
+        let new = bytes_of(&object);
+        let old = std::mem::replace(&mut self.slots.get_mut(number as usize)?.object, object);
+        self.bytes = self.bytes + new - bytes_of(&old);
+        if self.newest != number {
+            self.part(number);
+            self.join(self.newest, number);
+            self.slots[number as usize].newer = NONE;
+            self.newest = number;
+        }
+        Some(old)
+    }
+
+    pub(crate) fn remove(&mut self, number: u32) {
+        let Some(slot) = self.slots.get_mut(number as usize) else { return };
+        let object = std::mem::replace(&mut slot.object, Object { encoding: trunkline_etf::Encoding::Packed, bytes: bytes::Bytes::new() });
+        self.bytes -= bytes_of(&object);
+        self.part(number);
+        self.spare.push(number);
+        if self.len() == 0 {
+            // What a burst needed is not held for ever.
+            (self.slots, self.spare) = (Vec::new(), Vec::new());
+        }
+    }
+
+    pub(crate) fn get(&self, number: u32) -> Option<&Object> {
+        self.slots.get(number as usize).map(|slot| &slot.object)
+    }
+
+    pub(crate) fn id(&self, number: u32) -> u64 {
+        self.slots.get(number as usize).map_or(0, |slot| slot.id)
+    }
+
+    /// The number of the one told longest ago, and its guild.
+    pub(crate) fn oldest(&self) -> Option<(u32, u64)> {
+        let slot = self.slots.get(self.oldest as usize).filter(|_| self.len() > 0)?;
+        Some((self.oldest, slot.guild))
+    }
+
+    /// Bytes that one takes, its slot included.
+    pub(crate) fn cost(&self, number: u32) -> u64 {
+        self.get(number).map_or(0, |object| bytes_of(object) + size_of::<Slot>() as u64)
+    }
+
+    /// Bytes that all of them take, their slots included.
+    pub(crate) fn used(&self) -> u64 {
+        self.bytes + (self.len() * size_of::<Slot>()) as u64
+    }
+
+    /// Bytes that are held, slots that hold nothing included.
+    pub(crate) fn held(&self) -> u64 {
+        self.bytes + (self.slots.capacity() * size_of::<Slot>() + self.spare.capacity() * size_of::<u32>()) as u64
+    }
+
+    fn len(&self) -> usize {
+        self.slots.len() - self.spare.len()
+    }
+
+    fn join(&mut self, older: u32, newer: u32) {
+        if let Some(slot) = self.slots.get_mut(older as usize) {
+            slot.newer = newer;
+        }
+        if let Some(slot) = self.slots.get_mut(newer as usize) {
+            slot.older = older;
+        }
+    }
+
+    /// Takes a slot out of the list.
+    fn part(&mut self, number: u32) {
+        let Some(slot) = self.slots.get(number as usize) else { return };
+        let (older, newer) = (slot.older, slot.newer);
+        self.join(older, newer);
+        if older == NONE {
+            self.oldest = newer;
+        }
+        if newer == NONE {
+            self.newest = older;
+        }
+    }
+}
+
+fn bytes_of(object: &Object) -> u64 {
+    object.bytes.len() as u64 + AROUND
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::print_stdout)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use bytes::Bytes;
+    use trunkline_discord::Dice;
+    use trunkline_etf::Encoding;
+
+    use super::*;
+
+    fn object(dice: &mut Dice) -> Object {
+        let bytes = vec![dice.below(256) as u8; dice.below(100) as usize];
+        Object { encoding: Encoding::Json, bytes: Bytes::from(bytes) }
+    }
+
+    #[test]
+    fn the_oldest_is_the_one_told_longest_ago_whatever_is_replaced_and_removed() {
+        for seed in 0..50 {
+            println!("seed={seed}");
+            let mut dice = Dice::new(seed);
+            let mut young = Young::default();
+            let mut model: VecDeque<(u32, u64, Object)> = VecDeque::new();
+            for step in 0..2_000u64 {
+                let at = dice.below(model.len().max(1) as u64) as usize;
+                match dice.below(10) {
+                    0..4 if model.len() < 40 => {
+                        let object = object(&mut dice);
+                        let number = young.put(7, step, object.clone());
+                        assert!(model.iter().all(|(other, _, _)| *other != number));
+                        model.push_back((number, step, object));
+                    }
+                    4..8 if !model.is_empty() => {
+                        let new = object(&mut dice);
+                        let (number, id, old) = model.remove(at).unwrap();
+                        assert_eq!(young.replace(number, new.clone()), Some(old));
+                        model.push_back((number, id, new));
+                    }
+                    8 if !model.is_empty() => young.remove(model.remove(at).unwrap().0),
+                    9 if !model.is_empty() => young.remove(model.pop_front().unwrap().0),
+                    _ => {}
+                }
+                assert_eq!(young.oldest(), model.front().map(|(number, _, _)| (*number, 7)), "step {step}");
+                for (number, id, object) in &model {
+                    assert_eq!((young.get(*number), young.id(*number)), (Some(object), *id));
+                }
+                assert_eq!(young.used(), model.iter().map(|(number, _, _)| young.cost(*number)).sum::<u64>());
+                assert!(young.held() >= young.used());
+            }
+            for (number, _, _) in model {
+                young.remove(number);
+            }
+            assert_eq!((young.oldest(), young.used(), young.held()), (None, 0, 0), "nothing is held for nothing");
+        }
+    }
+}
