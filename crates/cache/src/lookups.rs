@@ -71,6 +71,14 @@ impl Cache {
         self.found(Key::new(Kind::Role, guild, role))
     }
 
+    /// How many emojis or stickers a guild has: it has one object of them, a list. 0 for other kinds.
+    pub fn listed(&self, kind: Kind, guild: u64) -> usize {
+        if !kind.list() {
+            return 0;
+        }
+        self.get(Key::of_guild(kind, guild)).map_or(0, |list| list.len())
+    }
+
     /// A guild's emojis: a list.
     pub fn emojis(&self, guild: u64) -> Option<Found> {
         self.found(Key::of_guild(Kind::Emojis, guild))

@@ -199,13 +199,23 @@ impl Lookups {
     async fn counts(&self, request: Request<GetCountsRequest>) -> Answer<GetCountsResponse> {
         if guild_of(request.metadata())?.is_some() {
             let call = self.guild_call(&request)?;
-            let counts: Vec<(Kind, usize)> = call.look(|cache, guild| cache.counts(guild).collect()).await?;
+            let ask = |cache: &mut Cache, guild| -> Vec<(Kind, usize)> {
+                let each = |(kind, count)| (kind, if LISTS.contains(&kind) { cache.listed(kind, guild) } else { count });
+                cache.counts(guild).map(each).filter(|(_, count)| *count > 0).collect()
+            };
+            let counts = call.look(ask).await?;
             let kinds = counts.into_iter().map(|(kind, count)| kind_count(kind, count as u64, 0)).collect();
             return Ok(Response::new(GetCountsResponse { kinds, shards: 1, bytes: 0 }));
         }
         let call: BotCall<'_> = self.bot_call(&request)?;
         call.whole_bot()?;
-        let look = |cache: &mut Cache| (Kind::ALL.map(|kind| cache.size(kind)), cache.bytes());
+        let look = |cache: &mut Cache| {
+            let mut sizes = Kind::ALL.map(|kind| (kind, cache.size(kind)));
+            for (kind, size) in sizes.iter_mut().filter(|(kind, _)| LISTS.contains(kind)) {
+                size.count = cache.guild_ids().map(|guild| cache.listed(*kind, guild) as u64).sum();
+            }
+            (sizes.map(|(_, size)| size), cache.bytes())
+        };
         let shards = call.looker.on_all(call.bot.id, look).await.map_err(refused)?;
         let mut sums = Kind::ALL.map(|kind| kind_count(kind, 0, 0));
         let mut bytes = 0;
@@ -220,6 +230,9 @@ impl Lookups {
         Ok(Response::new(GetCountsResponse { kinds, shards: u32::try_from(shards.len()).unwrap_or(u32::MAX), bytes }))
     }
 }
+
+/// Kinds of which a guild has one list: what it holds is counted.
+const LISTS: [Kind; 2] = [Kind::Emojis, Kind::Stickers];
 
 fn kind_count(kind: Kind, count: u64, bytes: u64) -> get_counts_response::Kind {
     get_counts_response::Kind { name: kind.as_str().to_owned(), count, bytes }

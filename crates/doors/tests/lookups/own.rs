@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 use tonic::{Code, Request};
 use trunkline_discord::EventKind;
 use trunkline_etf::{Encoding as Etf, Limits, Value};
+use trunkline_wire::pylon::discord::v1::cache::ListGuildEmojisRequest;
 use trunkline_wire::trunkline::cache::v1::entry::Object;
 use trunkline_wire::trunkline::cache::v1::*;
 use trunkline_wire::trunkline::event::v1::Encoding;
@@ -205,4 +206,10 @@ async fn counts_are_of_a_guild_or_of_the_whole_bot() {
     let all = own.get_counts(Request::new(GetCountsRequest {})).await.unwrap().into_inner();
     assert_eq!((count(&all, "guild"), count(&all, "member"), count(&all, "channel"), all.shards), (2, 45, 24, 2));
     assert!(all.bytes > 0 && all.kinds.iter().all(|kind| kind.bytes > 0), "{all:?}");
+    // Emojis and stickers are kept as a list a guild; what is in the lists is counted.
+    let emojis =
+        world.cache().await.list_guild_emojis(of_guild(GUILD, ListGuildEmojisRequest::default())).await.unwrap().into_inner().emojis;
+    let stickers = own.list_guild_stickers(of_guild(GUILD, list(0, 0))).await.unwrap().into_inner().entries;
+    assert_eq!((count(&one, "emojis"), count(&one, "stickers")), (emojis.len() as u64, stickers.len() as u64));
+    assert!(emojis.len() > 1 && count(&all, "emojis") >= count(&one, "emojis"), "{all:?}");
 }
