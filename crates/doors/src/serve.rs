@@ -119,7 +119,7 @@ pub async fn routes(door: &WorkerDoor, lookups: Option<&Lookups>, extras: Router
 }
 
 /// What is not served: an unknown gRPC method is told in gRPC's way, anything else in HTTP's, so that a mistyped address is no success.
-async fn unknown(request: axum::extract::Request) -> axum::response::Response {
+pub async fn unknown(request: axum::extract::Request) -> axum::response::Response {
     let path = request.uri().path();
     let kind = request.headers().get(axum::http::header::CONTENT_TYPE);
     if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {

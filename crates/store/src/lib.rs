@@ -51,7 +51,7 @@ mod store;
 pub use error::{OpenError, StoreError};
 #[doc(hidden)]
 pub use frame::survive;
-pub use postgres::{Address, Migrated, Objects, StateError, StateReader, Threads, migrate};
+pub use postgres::{Address, Homes, Known, Migrated, Objects, StateError, StateReader, Threads, migrate};
 pub use rows::{Place, RowCodec, Table};
 pub use store::Store;
 

@@ -26,7 +26,10 @@ impl Live {
 
 impl From<LookError> for StateError {
     fn from(error: LookError) -> StateError {
-        let text = error.to_string();
+        let mut text = error.to_string();
+        if matches!(error, LookError::WhichBot { .. } | LookError::WhichBotOfGuild { .. }) {
+            text.push_str(" with ?bot_id=");
+        }
         if error.passes() { StateError::Later(text) } else { StateError::Request(text) }
     }
 }
@@ -45,7 +48,10 @@ impl Live {
         match query {
             Query::User(user) => Ok(Answer::One(asked.users(vec![user]).await?.pop().flatten().map(|found| found.object))),
             Query::UserNames(users) => asked.names(users).await,
-            Query::Channel(channel) => asked.anywhere(move |cache| of_kind(cache, Kind::Channel, channel)).await,
+            Query::Channel(channel) => {
+                let direct = move |cache: &Cache| cache.one(Kind::DirectChannel, 0, channel);
+                asked.anywhere(move |cache| of_kind(cache, Kind::Channel, channel).or_else(|| direct(cache))).await
+            }
             Query::Thread(thread) => asked.anywhere(move |cache| of_kind(cache, Kind::Thread, thread)).await,
             Query::Message { channel, message } => {
                 let here = move |found: &Found| found.object.value().get("channel_id").and_then(Value::as_id) == Some(channel);
@@ -163,18 +169,35 @@ impl Asked<'_> {
         }
     }
 
-    fn bots(&self) -> Result<Vec<u64>> {
-        let bots = match self.bot {
-            Some(bot) => vec![self.live.looker.directory().bot(bot)?.id],
-            None => self.live.looker.directory().bots().keys().copied().collect(),
+    /// The bots that are asked, and whether these are all: until then "nobody has it" and every sum would be true of the moment only.
+    fn bots(&self) -> Result<(Vec<u64>, bool)> {
+        let directory = self.live.looker.directory();
+        let (bots, all) = match self.bot {
+            Some(bot) => (vec![directory.bot(bot)?.id], true),
+            None => {
+                let bots = directory.bots();
+                (bots.keys().copied().collect(), bots.len() >= directory.configured())
+            }
         };
-        Ok(bots.into_iter().filter(|bot| self.scope.allows_bot(*bot)).collect())
+        Ok((bots.into_iter().filter(|bot| self.scope.allows_bot(*bot)).collect(), all))
     }
 
-    /// Asks every shard.
-    async fn all<R: Send + 'static>(&self, ask: impl Fn(&mut Cache) -> R + Clone + Send + 'static) -> Result<Vec<(u64, R)>> {
+    /// The bots that are asked, once all of them are up.
+    fn all_bots(&self) -> Result<Vec<u64>> {
+        match self.bots()? {
+            (bots, true) => Ok(bots),
+            (_, false) => Err(starting()),
+        }
+    }
+
+    /// Asks every shard of some bots.
+    async fn all<R: Send + 'static>(
+        &self,
+        bots: Vec<u64>,
+        ask: impl Fn(&mut Cache) -> R + Clone + Send + 'static,
+    ) -> Result<Vec<(u64, R)>> {
         let mut answers = Vec::new();
-        for bot in self.bots()? {
+        for bot in bots {
             answers.extend(self.live.looker.on_all(bot, ask.clone()).await?.into_iter().map(|answer| (bot, answer)));
         }
         Ok(answers)
@@ -182,19 +205,24 @@ impl Asked<'_> {
 
     /// What any shard holds, rather one that is sure of it.
     async fn anywhere(&self, ask: impl Fn(&mut Cache) -> Option<Found> + Clone + Send + 'static) -> Result<Answer> {
-        let found = self.all(ask).await?.into_iter().filter_map(|(bot, found)| Some((bot, found?)));
+        let (bots, all) = self.bots()?;
+        let found = self.all(bots, ask).await?.into_iter().filter_map(|(bot, found)| Some((bot, found?)));
         let allowed = found.filter(|(bot, found)| match found.guild_id {
             // Direct messages are the bot's own.
             0 => self.scope.whole_bot(*bot),
             guild => self.scope.allows_guild(*bot, guild),
         });
-        Ok(Answer::One(allowed.min_by_key(|(_, found)| found.stale).map(|(_, found)| found.object)))
+        match allowed.min_by_key(|(_, found)| found.stale) {
+            None if !all => Err(starting()),
+            found => Ok(Answer::One(found.map(|(_, found)| found.object))),
+        }
     }
 
     /// Users in the order asked for, as far as the caller may see them, rather from a core that is sure of it.
     async fn users(&self, users: Vec<u64>) -> Result<Vec<Option<Found>>> {
         let mut merged: Vec<Option<Found>> = vec![None; users.len()];
-        for bot in self.bots()? {
+        let (bots, all) = self.bots()?;
+        for bot in bots {
             let entry = self.live.looker.directory().bot(bot)?;
             let (users, scope) = (users.clone(), self.scope.clone());
             let look = move |caches: &mut dyn Caches, shards: &[ShardId]| -> Vec<Option<Found>> {
@@ -208,7 +236,7 @@ impl Asked<'_> {
                 }
             }
         }
-        Ok(merged)
+        if all || merged.iter().all(Option::is_some) { Ok(merged) } else { Err(starting()) }
     }
 
     async fn names(&self, users: Vec<u64>) -> Result<Answer> {
@@ -221,14 +249,17 @@ impl Asked<'_> {
             let guild = cache.guild_of_channel(channel)?;
             Some((guild, below(cache, guild, channel, page)))
         };
-        let found =
-            self.all(ask).await?.into_iter().find_map(|(bot, found)| found.filter(|(guild, _)| self.scope.allows_guild(bot, *guild)));
+        let found = self
+            .all(self.all_bots()?, ask)
+            .await?
+            .into_iter()
+            .find_map(|(bot, found)| found.filter(|(guild, _)| self.scope.allows_guild(bot, *guild)));
         Ok(listed(found.map(|(_, threads)| threads), page))
     }
 
     async fn threads(&self, page: Page) -> Result<Answer> {
         let mut threads: Vec<Found> = Vec::new();
-        for bot in self.bots()? {
+        for bot in self.all_bots()? {
             let scope = self.scope.clone();
             let ask = move |cache: &mut Cache| {
                 // What the caller may not see must take no place in what is cut.
@@ -253,7 +284,7 @@ impl Asked<'_> {
 
     async fn guilds_count(&self) -> Result<Answer> {
         let mut guilds = std::collections::HashSet::new();
-        for (bot, ids) in self.all(|cache| cache.guild_ids().collect::<Vec<_>>()).await? {
+        for (bot, ids) in self.all(self.all_bots()?, |cache| cache.guild_ids().collect::<Vec<_>>()).await? {
             guilds.extend(ids.into_iter().filter(|guild| self.scope.allows_guild(bot, *guild)));
         }
         Ok(Answer::Count(guilds.len() as u64))
@@ -285,7 +316,11 @@ impl Asked<'_> {
     async fn put_members(&self, guild: u64, objects: Vec<(u64, Object)>) -> Result<Answer> {
         // What cannot be written is refused before anything is.
         members_event(guild, &objects, |_, _| None)?;
-        let whole = self.bot_of(guild).await?.is_some_and(|bot| self.scope.whole_bot(bot));
+        let bot = self.bot_of(guild).await?;
+        let whole = bot.is_some_and(|bot| self.scope.whole_bot(bot));
+        if let Some(bot) = bot.filter(|_| !whole) {
+            self.no_strangers(bot, guild, objects.iter().map(|(id, _)| *id).collect()).await?;
+        }
         let mut parts: Vec<Vec<(u64, Object)>> = objects.chunks(PAGE).map(<[_]>::to_vec).collect();
         if parts.is_empty() {
             parts.push(Vec::new());
@@ -312,6 +347,21 @@ impl Asked<'_> {
         self.apply_all(guild, parts).await
     }
 
+    /// Refuses users who are known by guilds alone that the caller may not see: as members of its own it could read them.
+    async fn no_strangers(&self, bot: u64, guild: u64, users: Vec<u64>) -> Result<()> {
+        for users in users.chunks(PAGE).map(<[_]>::to_vec) {
+            let scope = self.scope.clone();
+            let unseen = move |cache: &mut Cache| {
+                let seen = |user: u64| user == bot || cache.mutual_guilds(user).into_iter().any(|guild| scope.allows_guild(bot, guild));
+                users.into_iter().find(|user| cache.user(*user).is_some() && !seen(*user))
+            };
+            if let Some(user) = self.on(guild, unseen).await?.flatten() {
+                return Err(stranger(user));
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses channels that another guild has, or none. Roles and members are named by their guild.
     async fn no_others(&self, guild: u64, kind: Written, ids: Vec<u64>) -> Result<()> {
         if kind != Written::Channels {
@@ -320,7 +370,7 @@ impl Asked<'_> {
         for ids in ids.chunks(PAGE).map(<[_]>::to_vec) {
             let other = move |cache: &mut Cache| ids.into_iter().find(|channel| is_elsewhere(cache, guild, *channel));
             if let Some(channel) = self.on(guild, other).await?.flatten() {
-                return Err(StateError::Request(format!("channel {channel} is not one of guild {guild}; nothing was changed")));
+                return Err(not_of_guild(channel, guild));
             }
         }
         Ok(())
@@ -347,6 +397,23 @@ impl Asked<'_> {
         });
         in_it(guild, done.await?)
     }
+}
+
+/// Not every bot is up, and one that is not may know more.
+fn starting() -> StateError {
+    StateError::Later(format!("{}, or name one that is up with ?bot_id=", LookError::Starting))
+}
+
+/// What is answered to a member that is put whom the caller may not see.
+#[must_use]
+pub fn stranger(user: u64) -> StateError {
+    StateError::Forbidden(format!("user {user}, and so may not put it into a guild; nothing was changed"))
+}
+
+/// What is answered where a channel is named that another guild has.
+#[must_use]
+pub fn not_of_guild(channel: u64, guild: u64) -> StateError {
+    StateError::Request(format!("channel {channel} is not one of guild {guild}; nothing was changed"))
 }
 
 /// Whether a channel is known to be another guild's, or one of direct messages.
@@ -461,6 +528,46 @@ fn with_ids(writer: &mut JsonWriter, id: u64, guild: Option<u64>, object: &Objec
     Ok(())
 }
 
+/// A role or channel that is put, as it is kept: with its id, and its guild's where it has a place for it.
+///
+/// # Errors
+/// [`StateError::Request`] for one that cannot be kept.
+pub fn kept_as(kind: Written, guild: u64, id: u64, object: &Object) -> Result<Object> {
+    event(|writer| with_ids(writer, id, (kind == Written::Channels).then_some(guild), object))
+}
+
+/// A member that is put, as it is kept: without its user, and the user that it brings, which says whether it has a name.
+///
+/// # Errors
+/// [`StateError::Request`] for one that cannot be kept.
+pub fn kept_member(id: u64, object: &Object) -> Result<(Object, Object, bool)> {
+    let (given, named) = user_in(object);
+    let user = event(|writer| with_ids(writer, id, None, &given))?;
+    let member = event(|writer| {
+        writer.begin_map(0);
+        fields_but(writer, object, "user")?;
+        writer.end_map();
+        Ok(())
+    })?;
+    Ok((member, user, named))
+}
+
+/// The user that a member brings, nothing where it brings none, and whether it has a name.
+fn user_in(member: &Object) -> (Object, bool) {
+    let given = member.value().get("user").filter(|user| user.kind() == TermKind::Map);
+    let named = given.and_then(|user| user.get("username")).is_some_and(|name| name.as_str().is_some());
+    let nothing = Object { encoding: Encoding::Json, bytes: bytes::Bytes::from_static(b"{}") };
+    (given.map_or(nothing, Object::copy_of), named)
+}
+
+fn fields_but(writer: &mut JsonWriter, object: &Object, left_out: &str) -> Result<()> {
+    for (key, value) in object.value().entries().filter(|(key, _)| !key.is_key(left_out)) {
+        writer.key(&key.as_str().unwrap_or_default());
+        copied(writer, value)?;
+    }
+    Ok(())
+}
+
 fn put_events(guild: u64, kind: Written, objects: &[(u64, Object)]) -> Result<Vec<(EventKind, Object)>> {
     let told = |writer: &mut JsonWriter| {
         writer.begin_map(2);
@@ -479,10 +586,9 @@ fn put_events(guild: u64, kind: Written, objects: &[(u64, Object)]) -> Result<Ve
     };
     match kind {
         Written::Roles => objects.iter().map(role).collect(),
-        Written::Channels => objects
-            .iter()
-            .map(|(id, object)| event(|writer| with_ids(writer, *id, Some(guild), object)).map(|event| (EventKind::ChannelCreate, event)))
-            .collect(),
+        Written::Channels => {
+            objects.iter().map(|(id, object)| kept_as(kind, guild, *id, object).map(|event| (EventKind::ChannelCreate, event))).collect()
+        }
         Written::Members => members_event(guild, objects, |_, _| None).map(|chunk| vec![(EventKind::GuildMembersChunk, chunk)]),
     }
 }
@@ -508,21 +614,14 @@ fn members_event(guild: u64, objects: &[(u64, Object)], known: impl Fn(u64, bool
 
 /// A member whose user has its id, whatever the object says.
 fn member(writer: &mut JsonWriter, id: u64, object: &Object, known: impl Fn(u64, bool) -> Option<Found>) -> Result<()> {
-    let given = object.value().get("user").filter(|user| user.kind() == TermKind::Map);
-    let whole = given.and_then(|user| user.get("username")).is_some_and(|name| name.as_str().is_some());
+    let (given, named) = user_in(object);
     writer.begin_map(0);
     writer.key("user");
-    match known(id, whole) {
+    match known(id, named) {
         Some(known) => copied(writer, known.object.value())?,
-        None => {
-            let nothing = Object { encoding: Encoding::Json, bytes: bytes::Bytes::from_static(b"{}") };
-            with_ids(writer, id, None, &given.map_or(nothing, Object::copy_of))?;
-        }
+        None => with_ids(writer, id, None, &given)?,
     }
-    for (key, value) in object.value().entries().filter(|(key, _)| !key.is_key("user")) {
-        writer.key(&key.as_str().unwrap_or_default());
-        copied(writer, value)?;
-    }
+    fields_but(writer, object, "user")?;
     writer.end_map();
     Ok(())
 }

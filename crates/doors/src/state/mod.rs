@@ -13,7 +13,9 @@
 //! - `?bot_id=` names the bot where several hold the same guild.
 //! - A group's token (`authorization: Bearer`) gives a call that group's scope, as everywhere on this port. A user is in it where the user
 //!   is a member of one of its guilds; what is in no guild at all is for those who may ask about the whole bot. What is written into a
-//!   guild changes no other: neither its channels nor, unless the whole bot is in the scope, users that are known already.
+//!   guild changes no other: neither its channels nor, unless the whole bot is in the scope, users that are known already; nor does it
+//!   make anybody visible.
+//! - Where no bot is named, "not there", lists and sums over all bots are answered once every bot of the configuration is up; 503 until then.
 
 mod answer;
 mod live;
@@ -21,7 +23,7 @@ mod query;
 mod routes;
 
 pub use answer::{ETF_LIST_BYTES_MAX, Format};
-pub use live::Live;
+pub use live::{Live, kept_as, kept_member, not_of_guild, stranger};
 pub use query::{Answer, Answering, Page, Query, StateError, StateSource, Written};
 pub use routes::{BODY_BYTES_MAX, ETF_LISTS_AT_ONCE, StateOptions, routes};
 

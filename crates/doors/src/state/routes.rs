@@ -122,7 +122,7 @@ async fn members(State(api): State<Arc<Api>>, path: Ids, FromQuery(query): Param
     }
     match call.text("query").filter(|text| !text.is_empty()) {
         // Shorter ones find nothing, as users of this API expect.
-        Some(text) if text.len() < 3 => Ok(call.format.response(ListBody::new(call.format).finish())),
+        Some(text) if text.chars().count() < 3 => Ok(call.format.response(ListBody::new(call.format).finish())),
         Some(text) => call.list(move |page| Query::SearchMembers { guild, text: text.clone(), page }).await,
         None => call.list(move |page| Query::GuildMembers(guild, page)).await,
     }

@@ -161,6 +161,26 @@ async fn a_member_that_is_put_does_not_take_its_user_away_from_the_other_guilds(
 }
 
 #[tokio::test]
+async fn a_user_whom_a_token_does_not_see_cannot_be_put_into_its_guild_to_be_read_there() {
+    let api = limited(Arc::new(live()));
+    // On the guild's own shard and on one that shares its users; nothing is done by halves.
+    for (body, user) in [(r#"{"3":{}}"#, 3), (r#"{"12":{"user":{"username":"new"}},"4":{"user":{"username":"x"}}}"#, 4)] {
+        let put = asked(&api, "lower", "POST", "guilds/1000/members", body).await;
+        assert_eq!(put.status, StatusCode::FORBIDDEN, "{}", put.text());
+        assert!(put.text().contains(&format!("user {user}")), "{}", put.text());
+        for path in [format!("users/{user}"), format!("guilds/1000/members/{user}"), "users/12".to_owned()] {
+            assert_eq!(asked(&api, "lower", "GET", &path, "").await.status, StatusCode::NOT_FOUND, "{path}");
+        }
+    }
+    // Those of its guilds, and those whom nobody knows, may be put; and whoever sees the whole bot may put anybody.
+    for (token, body) in [("lower", r#"{"1":{"nick":"x"},"12":{}}"#), ("whole", r#"{"3":{}}"#)] {
+        let put = asked(&api, token, "POST", "guilds/1000/members", body).await;
+        assert_eq!(put.status, StatusCode::OK, "{token}: {}", put.text());
+    }
+    assert_eq!(asked(&api, "lower", "GET", "users/3", "").await.json()["username"], "carl");
+}
+
+#[tokio::test]
 async fn threads_that_are_not_seen_or_that_two_bots_have_end_no_list_early() {
     let live = live();
     let mut pages = Vec::new();

@@ -56,6 +56,8 @@ async fn every_list_has_what_the_guild_has_and_an_unknown_guilds_is_empty() {
         ("guilds/1000/members?query=%C3%A4nne", "/user/username", vec!["anna"]),
         ("guilds/1000/members?query=the+great&limit=2", "/user/username", vec!["anna", "bert"]),
         ("guilds/1000/members?query=an", "", vec![]),
+        // Characters, not bytes.
+        ("guilds/1000/members?query=%C3%84n", "", vec![]),
         ("guilds/99/members", "", vec![]),
         ("guilds/99/roles", "", vec![]),
         ("guilds/99/channels", "", vec![]),

@@ -40,6 +40,38 @@ async fn a_guild_of_several_bots_wants_the_bot_named_and_an_unknown_bot_is_told(
 }
 
 #[tokio::test]
+async fn while_a_bot_has_not_come_up_nothing_partial_is_answered_for_all_of_them() {
+    let (sender, mut looks) = mpsc::channel::<Look>(64);
+    std::thread::spawn(move || {
+        let mut held = Held(world());
+        while let Some(look) = looks.blocking_recv() {
+            look(&mut held);
+        }
+    });
+    let directory = Directory::new(2);
+    let up = |bot| {
+        directory.add_bot(BotEntry::new(bot, "bot", 1, [0], CacheConfig::default()));
+        directory.place(ShardId { bot, index: 0, count: 1 }, 0);
+    };
+    up(FIRST);
+    let groups = Groups::new(Vec::new()).unwrap();
+    let options = StateOptions { format: Format::Json, version: "1".into(), access: Access::new(&groups, &[], true) };
+    let api = routes(Arc::new(Live::new(Looker::new(directory.clone(), vec![sender]))), options);
+    for path in ["guilds_count", "threads", "channels/2010/threads", "users/99", "users?userIDs=1,99", "channels/99", "threads/99"] {
+        let got = get(&api, &format!("/v1/events/{path}")).await;
+        assert_eq!(got.status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {}", got.text());
+        assert!(got.text().contains("not every bot of this process has come up") && got.text().contains("?bot_id="), "{}", got.text());
+    }
+    // What is found is found, and a bot that is up answers for itself.
+    for path in ["users/1", "users?userIDs=1,2", "channels/1010", "threads/1030", "guilds_count?bot_id=7", "threads?bot_id=7"] {
+        assert_eq!(get(&api, &format!("/v1/events/{path}")).await.status, StatusCode::OK, "{path}");
+    }
+    up(SECOND);
+    assert_eq!(get(&api, "/v1/events/guilds_count").await.text(), "2");
+    assert_eq!(get(&api, "/v1/events/users/99").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn a_token_reaches_as_far_as_its_group_and_no_token_nowhere_unless_allowed() {
     let api = api(false, Format::Json);
     assert_eq!(get(&api, "/v1/events/guilds/1000").await.status, StatusCode::UNAUTHORIZED);

@@ -18,10 +18,11 @@ mod read;
 mod schema;
 mod state;
 mod tls;
+mod written;
 
 pub use address::Address;
 pub use schema::Migrated;
-pub use state::{Objects, StateError, StateReader, Threads};
+pub use state::{Homes, Known, Objects, StateError, StateReader, Threads};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -4,6 +4,7 @@
 //! bot has just changed its shard count, only the objects told under the new one count. Writes go to the tables and are the truth here;
 //! the process that holds the shards sees them when it next starts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +15,6 @@ use tokio_postgres::types::Type;
 use super::address::Address;
 use super::link::{Conn, Fault, FaultKind, Parameter, Session};
 use super::{OPEN_PATIENCE, lock, schema};
-use crate::rows::has_no_nul;
 use crate::{OpenError, Options, Place, RowCodec, Table};
 
 /// Connections of one reader.
@@ -48,6 +48,28 @@ pub enum Threads {
 /// Objects by id, as JSON.
 pub type Objects = Vec<(u64, String)>;
 
+/// An object, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The bot that was told.
+    pub bot: u64,
+    /// The guild; 0 for what is in none.
+    pub guild: u64,
+    /// The object's id.
+    pub id: u64,
+    /// The object.
+    pub json: String,
+}
+
+/// Which bots there are, and which of them know some guilds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Homes {
+    /// Every bot, ascending.
+    pub bots: Vec<u64>,
+    /// The bots of each guild asked for, ascending; guilds that nobody knows are left out.
+    pub of: BTreeMap<u64, Vec<u64>>,
+}
+
 /// Reads objects from PostgreSQL. Cheap to clone; reconnects by itself. Runs on the caller's tokio runtime.
 #[derive(Clone)]
 pub struct StateReader(Arc<Inner>);
@@ -67,14 +89,24 @@ struct Slot {
 }
 
 /// Rows count that were told under the bot's present shard count.
-const CURRENT: &str = "JOIN bots AS b ON b.bot_id = t.bot_id AND b.shard_count = t.shard_count";
+pub(super) const CURRENT: &str = "JOIN bots AS b ON b.bot_id = t.bot_id AND b.shard_count = t.shard_count";
 /// The bot asked for (`$1`), or the one that was told last of the guild `$2`.
 const BOT_OF_GUILD: &str = "t.bot_id = coalesce($1, (SELECT g.bot_id FROM guilds AS g WHERE g.guild_id = $2 ORDER BY g.updated_at DESC LIMIT 1), \
                             (SELECT o.bot_id FROM bots AS o ORDER BY o.bot_id LIMIT 1))";
 /// The bot asked for, or any.
-const ANY_BOT: &str = "($1::int8 IS NULL OR t.bot_id = $1)";
-const USER_OF_MEMBER: &str = "LEFT JOIN users AS u ON u.guild_id = 0 AND u.id = t.id AND u.bot_id = t.bot_id \
-                              AND u.shard_count = t.shard_count AND u.shard = t.shard";
+pub(super) const ANY_BOT: &str = "($1::int8 IS NULL OR t.bot_id = $1)";
+/// A bot's shards share their users, and each saves those that its guilds name: the one saved last is the truth.
+const USER_OF_MEMBER: &str = "LEFT JOIN LATERAL (SELECT x.data, x.raw, x.username FROM users AS x WHERE x.guild_id = 0 AND x.id = t.id \
+                              AND x.bot_id = t.bot_id AND x.shard_count = t.shard_count ORDER BY x.updated_at DESC LIMIT 1) AS u ON true";
+const STATE_OF_GUILD: &str = "LEFT JOIN guild_states AS s ON s.guild_id = t.guild_id AND s.id = 0 AND s.bot_id = t.bot_id \
+                              AND s.shard_count = t.shard_count AND s.shard = t.shard";
+/// A member as it is handed out: the roles that were deleted are still in its row.
+const WITHOUT_GONE_ROLES: &str = "CASE WHEN s.data ? 'gone_roles' AND jsonb_typeof(t.data -> 'roles') = 'array' THEN jsonb_set(t.data, '{roles}', \
+                                  coalesce((SELECT jsonb_agg(e.r ORDER BY e.n) FROM jsonb_array_elements(t.data -> 'roles') \
+                                  WITH ORDINALITY AS e(r, n) WHERE NOT s.data -> 'gone_roles' @> e.r), '[]')) ELSE t.data END";
+/// What is known of guilds: their objects, and the states of those whose objects are not kept.
+const KNOWN_GUILDS: &str =
+    "(SELECT bot_id, shard_count, guild_id FROM guilds UNION SELECT bot_id, shard_count, guild_id FROM guild_states)";
 
 impl StateReader {
     /// Connects, and looks whether the tables are there in the version that this program knows.
@@ -128,18 +160,43 @@ impl StateReader {
     /// # Errors
     /// [`StateError::Unavailable`], as for every lookup.
     pub async fn user(&self, bot: Option<u64>, user: u64) -> Result<Option<String>, StateError> {
-        let (signed_bot, id) = (signed(bot), user.cast_signed());
-        let filter = format!("t.guild_id = 0 AND t.id = $2 AND {ANY_BOT} ORDER BY t.updated_at DESC LIMIT 1");
-        let parameters = [(&signed_bot as _, Type::INT8), (&id as _, Type::INT8)];
-        if let Some((_, json)) = self.listed(Table::Users, &filter, &parameters).await?.pop() {
-            return Ok(Some(json));
-        }
-        // Members that a person has put here hold their user themselves.
+        Ok(self.users(bot, &[user]).await?.into_iter().next().map(|held| held.json))
+    }
+
+    /// What each bot knows of some users, in no order of ids, the best of each user first: a bot's own one, then what was told last.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn users(&self, bot: Option<u64>, users: &[u64]) -> Result<Vec<Known>, StateError> {
+        let (bot, ids) = (signed(bot), signed_all(users));
+        // Members that a person has put here may hold their user themselves.
         let sql = format!(
-            "SELECT (data -> 'user')::text FROM members AS t {CURRENT} WHERE t.id = $2 AND {ANY_BOT} AND data ? 'user' \
-             UNION ALL SELECT data::text FROM own_users AS t {CURRENT} WHERE {ANY_BOT} AND data ->> 'id' = $2::int8::text LIMIT 1"
+            "SELECT bot_id, id, data, raw FROM (\
+               SELECT t.bot_id, t.bot_id AS id, t.data::text AS data, t.raw, 0 AS rank, t.updated_at FROM own_users AS t {CURRENT} \
+               WHERE t.bot_id = ANY($2) AND {ANY_BOT} \
+               UNION ALL SELECT t.bot_id, t.id, t.data::text, t.raw, 1, t.updated_at FROM users AS t {CURRENT} \
+               WHERE t.guild_id = 0 AND t.id = ANY($2) AND {ANY_BOT} \
+               UNION ALL SELECT t.bot_id, t.id, (t.data -> 'user')::text, NULL, 2, t.updated_at FROM members AS t {CURRENT} \
+               WHERE t.id = ANY($2) AND {ANY_BOT} AND t.data ? 'user') AS v ORDER BY rank, updated_at DESC"
         );
-        Ok(self.query(&sql, &parameters).await?.first().and_then(|row| row.get(0)))
+        let rows = self.query(&sql, &[(&bot as _, Type::INT8), (&ids as _, Type::INT8_ARRAY)]).await?;
+        let held = |row: &Row| {
+            let (bot, id) = (number(row, 0), number(row, 1));
+            let json = self.json(Place { table: Table::Users, guild_id: 0, id }, row, 2)?;
+            Some(Known { bot, guild: 0, id, json })
+        };
+        Ok(rows.iter().filter_map(held).collect())
+    }
+
+    /// The guilds of which some users are known members, as bot, user and guild.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn guilds_of(&self, bot: Option<u64>, users: &[u64]) -> Result<Vec<(u64, u64, u64)>, StateError> {
+        let (bot, ids) = (signed(bot), signed_all(users));
+        let sql = format!("SELECT t.bot_id, t.id, t.guild_id FROM members AS t {CURRENT} WHERE t.id = ANY($2) AND {ANY_BOT}");
+        let rows = self.query(&sql, &[(&bot as _, Type::INT8), (&ids as _, Type::INT8_ARRAY)]).await?;
+        Ok(rows.iter().map(|row| (number(row, 0), number(row, 1), number(row, 2))).collect())
     }
 
     /// User names by id: those of the known ones, in the order asked.
@@ -186,10 +243,7 @@ impl StateReader {
     /// # Errors
     /// See [`StateReader::user`].
     pub async fn message(&self, bot: Option<u64>, channel: u64, message: u64) -> Result<Option<String>, StateError> {
-        let (bot, id, channel) = (signed(bot), message.cast_signed(), channel.to_string());
-        let filter = format!("t.id = $2 AND {ANY_BOT} AND t.data ->> 'channel_id' = $3 ORDER BY t.updated_at DESC LIMIT 1");
-        let parameters = [(&bot as _, Type::INT8), (&id as _, Type::INT8), (&channel as _, Type::TEXT)];
-        Ok(self.listed(Table::Messages, &filter, &parameters).await?.pop().map(|(_, json)| json))
+        Ok(self.held_messages(bot, channel, message).await?.into_iter().next().map(|held| held.json))
     }
 
     /// A guild, with its member count.
@@ -199,13 +253,19 @@ impl StateReader {
     pub async fn guild(&self, bot: Option<u64>, guild: u64) -> Result<Option<String>, StateError> {
         let (bot, id) = (signed(bot), guild.cast_signed());
         let sql = format!(
-            "SELECT (CASE WHEN s.data ? 'member_count' THEN t.data || jsonb_build_object('member_count', s.data -> 'member_count') \
-             ELSE t.data END)::text, t.raw FROM guilds AS t {CURRENT} LEFT JOIN guild_states AS s ON s.guild_id = t.guild_id AND s.id = 0 \
-             AND s.bot_id = t.bot_id AND s.shard_count = t.shard_count AND s.shard = t.shard \
-             WHERE t.guild_id = $2 AND {ANY_BOT} ORDER BY t.updated_at DESC LIMIT 1"
+            "SELECT (CASE WHEN s.data ->> 'member_count' IS NOT NULL THEN \
+             t.data || jsonb_build_object('member_count', s.data -> 'member_count') ELSE t.data END)::text, t.raw, s.data ->> 'member_count' \
+             FROM guilds AS t {CURRENT} {STATE_OF_GUILD} WHERE t.guild_id = $2 AND {ANY_BOT} ORDER BY t.updated_at DESC LIMIT 1"
         );
         let rows = self.query(&sql, &[(&bot as _, Type::INT8), (&id as _, Type::INT8)]).await?;
-        Ok(rows.first().and_then(|row| self.json(Place { table: Table::Guilds, guild_id: guild, id: 0 }, row, 0)))
+        let Some(row) = rows.first() else { return Ok(None) };
+        let json = self.json(Place { table: Table::Guilds, guild_id: guild, id: 0 }, row, 0);
+        let counted = row.get::<_, Option<&[u8]>>(1).is_some();
+        Ok(json.map(|json| match row.get::<_, Option<String>>(2).filter(|_| counted) {
+            // jsonb did not take it, so that the count is put in here.
+            Some(count) => with_first(json, "member_count", &count),
+            None => json,
+        }))
     }
 
     /// One object of a guild by its id: a role, a member with its user, a presence.
@@ -224,7 +284,7 @@ impl StateReader {
         let (bot, guild_id, after, limit) = (signed(bot), guild.cast_signed(), after.cast_signed(), i64::from(limit));
         let filter = format!("t.guild_id = $2 AND {BOT_OF_GUILD} AND t.id > $3 ORDER BY t.id LIMIT $4");
         let parameters = [(&bot as _, Type::INT8), (&guild_id as _, Type::INT8), (&after as _, Type::INT8), (&limit as _, Type::INT8)];
-        self.listed(table, &filter, &parameters).await
+        Ok(plain(self.listed(table, &filter, &parameters).await?))
     }
 
     /// Those of some objects of a guild that are there, ascending by id.
@@ -235,7 +295,7 @@ impl StateReader {
         let (bot, guild_id, ids) = (signed(bot), guild.cast_signed(), signed_all(ids));
         let filter = format!("t.guild_id = $2 AND {BOT_OF_GUILD} AND t.id = ANY($3) ORDER BY t.id");
         let parameters = [(&bot as _, Type::INT8), (&guild_id as _, Type::INT8), (&ids as _, Type::INT8_ARRAY)];
-        self.listed(table, &filter, &parameters).await
+        Ok(plain(self.listed(table, &filter, &parameters).await?))
     }
 
     /// A guild's emojis, in Discord's order.
@@ -267,20 +327,32 @@ impl StateReader {
     /// # Errors
     /// See [`StateReader::user`].
     pub async fn threads(&self, bot: Option<u64>, which: Threads, after: u64, limit: u32) -> Result<Objects, StateError> {
-        let (signed_bot, above, rows) = (signed(bot), after.cast_signed(), i64::from(limit));
         let parent = match which {
             Threads::Guild(guild) => return self.objects(bot, guild, Table::Threads, after, limit).await,
             Threads::All => None,
-            Threads::Parent(parent) => Some(parent.to_string()),
+            Threads::Parent(parent) => Some(parent),
         };
+        let mut found = plain(self.held_threads(bot, parent, after, limit).await?);
+        found.dedup_by_key(|(id, _)| *id);
+        Ok(found)
+    }
+
+    /// Threads above `after`, all or those below a channel, ascending by id, at most `limit`; one that several bots know is there as often.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn held_threads(&self, bot: Option<u64>, parent: Option<u64>, after: u64, limit: u32) -> Result<Vec<Known>, StateError> {
+        let (signed_bot, above, rows) = (signed(bot), after.cast_signed(), i64::from(limit));
+        let parent = parent.map(|parent| parent.to_string());
         let below = if parent.is_some() { "t.parent_id = $4" } else { "$4::text IS NULL" };
-        let filter = format!("{below} AND {ANY_BOT} AND t.id > $2 ORDER BY t.id LIMIT $3");
+        let filter = format!("{below} AND {ANY_BOT} AND t.id > $2 ORDER BY t.id, t.updated_at DESC LIMIT $3");
         let parameters = [(&signed_bot as _, Type::INT8), (&above as _, Type::INT8), (&rows as _, Type::INT8), (&parent as _, Type::TEXT)];
         self.listed(Table::Threads, &filter, &parameters).await
     }
 
-    /// A guild's members whose user name, global name or nick has `query` in it, whatever the case; above `after`, ascending by id, at
-    /// most `limit`.
+    /// A guild's members whose user name, global name, display name or nick has `query` in it, whatever the case; above `after`, ascending
+    /// by id, at most `limit`. What lower case is beyond ASCII depends on the database's locale: in the place of such a character anything
+    /// fits, and the caller compares once more.
     ///
     /// # Errors
     /// See [`StateReader::user`].
@@ -288,6 +360,10 @@ impl StateReader {
         let mut like = String::with_capacity(query.len() + 2);
         like.push('%');
         for character in query.to_lowercase().chars().filter(|character| *character != '\0') {
+            if !character.is_ascii() {
+                like.push('%');
+                continue;
+            }
             if matches!(character, '%' | '_' | '\\') {
                 like.push('\\');
             }
@@ -297,8 +373,8 @@ impl StateReader {
         let (bot, guild_id, after, limit) = (signed(bot), guild.cast_signed(), after.cast_signed(), i64::from(limit));
         let filter = format!(
             "t.guild_id = $2 AND {BOT_OF_GUILD} AND t.id > $3 AND (u.username LIKE $5 OR lower(u.data ->> 'global_name') LIKE $5 \
-             OR lower(t.data ->> 'nick') LIKE $5 OR lower(t.data #>> '{{user,username}}') LIKE $5 \
-             OR lower(t.data #>> '{{user,global_name}}') LIKE $5) ORDER BY t.id LIMIT $4"
+             OR lower(u.data ->> 'display_name') LIKE $5 OR lower(t.data ->> 'nick') LIKE $5 OR lower(t.data #>> '{{user,username}}') LIKE $5 \
+             OR lower(t.data #>> '{{user,global_name}}') LIKE $5 OR lower(t.data #>> '{{user,display_name}}') LIKE $5) ORDER BY t.id LIMIT $4"
         );
         let parameters = [
             (&bot as _, Type::INT8),
@@ -307,19 +383,21 @@ impl StateReader {
             (&limit as _, Type::INT8),
             (&like as _, Type::TEXT),
         ];
-        self.listed(Table::Members, &filter, &parameters).await
+        Ok(plain(self.listed(Table::Members, &filter, &parameters).await?))
     }
 
-    /// Ids of a guild's members that have a role, above `after`, ascending, at most `limit`.
+    /// Ids of a guild's members that have a role (all of them have the one that is called like the guild), above `after`, ascending, at most `limit`.
     ///
     /// # Errors
     /// See [`StateReader::user`].
     pub async fn members_with_role(&self, bot: Option<u64>, guild: u64, role: u64, after: u64, limit: u32) -> Result<Vec<u64>, StateError> {
+        let everybody = role == guild;
         let (bot, guild, after, limit) = (signed(bot), guild.cast_signed(), after.cast_signed(), i64::from(limit));
         let role = role.to_string();
+        let has = if everybody { "$5::text IS NOT NULL" } else { "t.roles @> jsonb_build_array($5)" };
         let sql = format!(
-            "SELECT t.id FROM members AS t {CURRENT} WHERE t.guild_id = $2 AND {BOT_OF_GUILD} AND t.id > $3 \
-             AND t.roles @> jsonb_build_array($5) ORDER BY t.id LIMIT $4"
+            "SELECT t.id FROM members AS t {CURRENT} {STATE_OF_GUILD} WHERE t.guild_id = $2 AND {BOT_OF_GUILD} AND t.id > $3 \
+             AND {has} AND NOT coalesce(s.data -> 'gone_roles' ? $5, false) ORDER BY t.id LIMIT $4"
         );
         let parameters = [
             (&bot as _, Type::INT8),
@@ -351,15 +429,38 @@ impl StateReader {
         Ok(rows.first().map(|row| row.get::<_, i64>(0).cast_unsigned()))
     }
 
-    /// Ids of a bot's guilds, ascending.
+    /// Ids of a bot's guilds, ascending; with those that it awaits.
     ///
     /// # Errors
     /// See [`StateReader::user`].
     pub async fn guild_ids(&self, bot: u64) -> Result<Vec<u64>, StateError> {
         let bot = bot.cast_signed();
-        let sql = format!("SELECT t.guild_id FROM guilds AS t {CURRENT} WHERE t.bot_id = $1 ORDER BY t.guild_id");
+        let sql = format!("SELECT t.guild_id FROM {KNOWN_GUILDS} AS t {CURRENT} WHERE t.bot_id = $1 ORDER BY t.guild_id");
         let rows = self.query(&sql, &[(&bot as _, Type::INT8)]).await?;
         Ok(rows.iter().map(|row| row.get::<_, i64>(0).cast_unsigned()).collect())
+    }
+
+    /// Which bots there are, and which of them have been told of these guilds. A guild that is awaited, of which nothing else is known,
+    /// counts as not told.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn homes(&self, guilds: &[u64]) -> Result<Homes, StateError> {
+        let guilds = signed_all(guilds);
+        let sql = format!(
+            "SELECT o.bot_id, NULL::int8 AS guild_id FROM bots AS o \
+             UNION SELECT t.bot_id, t.guild_id FROM guilds AS t {CURRENT} WHERE t.guild_id = ANY($1) \
+             UNION SELECT t.bot_id, t.guild_id FROM guild_states AS t {CURRENT} \
+             WHERE t.guild_id = ANY($1) AND NOT coalesce(t.data -> 'awaited' = 'true', false) ORDER BY 2, 1"
+        );
+        let mut homes = Homes::default();
+        for row in self.query(&sql, &[(&guilds as _, Type::INT8_ARRAY)]).await? {
+            match row.get::<_, Option<i64>>(1) {
+                Some(guild) => homes.of.entry(guild.cast_unsigned()).or_default().push(number(&row, 0)),
+                None => homes.bots.push(number(&row, 0)),
+            }
+        }
+        Ok(homes)
     }
 
     /// How many guilds there are.
@@ -368,7 +469,7 @@ impl StateReader {
     /// See [`StateReader::user`].
     pub async fn guild_count(&self, bot: Option<u64>) -> Result<u64, StateError> {
         let bot = signed(bot);
-        let sql = format!("SELECT count(DISTINCT t.guild_id) FROM guilds AS t {CURRENT} WHERE {ANY_BOT}");
+        let sql = format!("SELECT count(DISTINCT t.guild_id) FROM {KNOWN_GUILDS} AS t {CURRENT} WHERE {ANY_BOT}");
         let rows = self.query(&sql, &[(&bot as _, Type::INT8)]).await?;
         Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
     }
@@ -378,99 +479,51 @@ impl StateReader {
     /// # Errors
     /// See [`StateReader::user`].
     pub async fn user_in_guilds(&self, bot: Option<u64>, user: u64, guilds: &[u64], roles: &[u64]) -> Result<bool, StateError> {
+        Ok(!self.guilds_with(bot, user, guilds, roles).await?.is_empty())
+    }
+
+    /// Those of some guilds, each with its bot, of which a user is a known member, with one of some roles where any are given.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn guilds_with(&self, bot: Option<u64>, user: u64, guilds: &[u64], roles: &[u64]) -> Result<Vec<(u64, u64)>, StateError> {
         let (bot, user, guilds) = (signed(bot), user.cast_signed(), signed_all(guilds));
         let roles: Vec<String> = roles.iter().map(u64::to_string).collect();
         let sql = format!(
-            "SELECT EXISTS (SELECT 1 FROM members AS t {CURRENT} WHERE t.id = $2 AND t.guild_id = ANY($3) AND {ANY_BOT} \
-             AND (cardinality($4) = 0 OR t.roles ?| $4))"
+            "SELECT t.bot_id, t.guild_id FROM members AS t {CURRENT} {STATE_OF_GUILD} \
+             WHERE t.id = $2 AND t.guild_id = ANY($3) AND {ANY_BOT} AND (cardinality($4) = 0 OR EXISTS (SELECT 1 FROM unnest($4) AS w(role) \
+             WHERE t.roles ? w.role AND NOT coalesce(s.data -> 'gone_roles' ? w.role, false)))"
         );
         let parameters =
             [(&bot as _, Type::INT8), (&user as _, Type::INT8), (&guilds as _, Type::INT8_ARRAY), (&roles as _, Type::TEXT_ARRAY)];
-        Ok(self.query(&sql, &parameters).await?.first().is_some_and(|row| row.get(0)))
-    }
-
-    /// Writes objects of a guild; `body` is a JSON object from id to object. Answers how many.
-    ///
-    /// # Errors
-    /// [`StateError::Malformed`] for anything else, of which nothing is written then.
-    pub async fn upsert(&self, bot: Option<u64>, guild: u64, table: Table, body: &str) -> Result<u64, StateError> {
-        if !has_no_nul(body) {
-            return Err(StateError::Malformed("the body holds the character U+0000, which the store does not take".to_owned()));
-        }
-        let (bot, guild_id) = (signed(bot), guild.cast_signed());
-        // Where the guild is; where nothing is known of it, where its bot's other guilds are; else a bot of its own making.
-        let sql = "WITH known AS (\
-                     SELECT t.bot_id, t.shard_count, t.shard, 1 AS rank, t.updated_at FROM guilds AS t \
-                     JOIN bots AS b ON b.bot_id = t.bot_id AND b.shard_count = t.shard_count \
-                     WHERE t.guild_id = $2 AND ($1::int8 IS NULL OR t.bot_id = $1) \
-                     UNION ALL SELECT o.bot_id, o.shard_count, (($2::int8 >> 22) % o.shard_count)::int4, 2, now() FROM bots AS o \
-                     WHERE $1::int8 IS NULL OR o.bot_id = $1 \
-                     UNION ALL SELECT coalesce($1, 0), 1, 0, 3, now()) \
-                   SELECT bot_id, shard_count, shard, rank FROM known ORDER BY rank, updated_at DESC, bot_id LIMIT 1";
-        let rows = self.query(sql, &[(&bot as _, Type::INT8), (&guild_id as _, Type::INT8)]).await?;
-        let Some(row) = rows.first() else { return Ok(0) };
-        let (bot, count, shard): (i64, i32, i32) = (row.get(0), row.get(1), row.get(2));
-        if row.get::<_, i32>(3) == 3 {
-            let sql = "INSERT INTO bots (bot_id, shard_count) VALUES ($1, 1) ON CONFLICT (bot_id) DO NOTHING";
-            self.query(sql, &[(&bot as _, Type::INT8)]).await?;
-        }
-        let whole = "SELECT coalesce(bool_and(jsonb_typeof(value) = 'object'), true) FROM jsonb_each($1::text::jsonb)";
-        let objects = self.query(whole, &[(&body as _, Type::TEXT)]).await?;
-        if !objects.first().is_some_and(|row| row.get(0)) {
-            return Err(StateError::Malformed("the body must be a JSON object from id to object".to_owned()));
-        }
-        let sql = format!(
-            "WITH put AS (INSERT INTO {} AS t (bot_id, shard_count, shard, guild_id, id, data) \
-             SELECT $1, $2, $3, $4, key::int8, value FROM jsonb_each($5::text::jsonb) \
-             ON CONFLICT (guild_id, id, bot_id, shard_count, shard) DO UPDATE SET data = excluded.data, raw = NULL, updated_at = now() \
-             RETURNING 1) SELECT count(*) FROM put",
-            table.name()
-        );
-        let parameters = [
-            (&bot as _, Type::INT8),
-            (&count as _, Type::INT4),
-            (&shard as _, Type::INT4),
-            (&guild_id as _, Type::INT8),
-            (&body as _, Type::TEXT),
-        ];
-        let rows = self.query(&sql, &parameters).await?;
-        Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
-    }
-
-    /// Deletes objects of a guild. Answers how many there were.
-    ///
-    /// # Errors
-    /// See [`StateReader::user`].
-    pub async fn delete(&self, bot: Option<u64>, guild: u64, table: Table, ids: &[u64]) -> Result<u64, StateError> {
-        let (bot, guild, ids) = (signed(bot), guild.cast_signed(), signed_all(ids));
-        let sql = format!(
-            "WITH gone AS (DELETE FROM {} AS t WHERE t.guild_id = $2 AND t.id = ANY($3) AND {ANY_BOT} RETURNING 1) SELECT count(*) FROM gone",
-            table.name()
-        );
-        let rows = self.query(&sql, &[(&bot as _, Type::INT8), (&guild as _, Type::INT8), (&ids as _, Type::INT8_ARRAY)]).await?;
-        Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
-    }
-
-    /// Deletes all of a guild's objects of a kind. Answers how many there were.
-    ///
-    /// # Errors
-    /// See [`StateReader::user`].
-    pub async fn wipe(&self, bot: Option<u64>, guild: u64, table: Table) -> Result<u64, StateError> {
-        let (bot, guild) = (signed(bot), guild.cast_signed());
-        let sql = format!(
-            "WITH gone AS (DELETE FROM {} AS t WHERE t.guild_id = $2 AND {ANY_BOT} RETURNING 1) SELECT count(*) FROM gone",
-            table.name()
-        );
-        let rows = self.query(&sql, &[(&bot as _, Type::INT8), (&guild as _, Type::INT8)]).await?;
-        Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()))
+        Ok(self.query(&sql, &parameters).await?.iter().map(|row| (number(row, 0), number(row, 1))).collect())
     }
 
     async fn by_id(&self, bot: Option<u64>, table: Table, id: u64) -> Result<Option<String>, StateError> {
+        Ok(self.held(bot, table, id).await?.into_iter().next().map(|held| held.json))
+    }
+
+    /// What each bot knows of one object by its own id, the one told last first.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn held(&self, bot: Option<u64>, table: Table, id: u64) -> Result<Vec<Known>, StateError> {
         let (bot, number) = (signed(bot), id.cast_signed());
         // Outside guilds the key begins with guild 0.
         let outside = if table == Table::DirectChannels { "t.guild_id = 0 AND" } else { "" };
-        let filter = format!("{outside} t.id = $2 AND {ANY_BOT} ORDER BY t.updated_at DESC LIMIT 1");
-        Ok(self.listed(table, &filter, &[(&bot as _, Type::INT8), (&number as _, Type::INT8)]).await?.pop().map(|(_, json)| json))
+        let filter = format!("{outside} t.id = $2 AND {ANY_BOT} ORDER BY t.updated_at DESC");
+        self.listed(table, &filter, &[(&bot as _, Type::INT8), (&number as _, Type::INT8)]).await
+    }
+
+    /// What each bot knows of one message, the one saved last first.
+    ///
+    /// # Errors
+    /// See [`StateReader::user`].
+    pub async fn held_messages(&self, bot: Option<u64>, channel: u64, message: u64) -> Result<Vec<Known>, StateError> {
+        let (bot, id, channel) = (signed(bot), message.cast_signed(), channel.to_string());
+        let filter = format!("t.id = $2 AND {ANY_BOT} AND t.data ->> 'channel_id' = $3 ORDER BY t.updated_at DESC");
+        let parameters = [(&bot as _, Type::INT8), (&id as _, Type::INT8), (&channel as _, Type::TEXT)];
+        self.listed(Table::Messages, &filter, &parameters).await
     }
 
     async fn of_list(&self, table: Table, bot: Option<u64>, guild: u64) -> Result<Objects, StateError> {
@@ -485,21 +538,24 @@ impl StateReader {
         Ok(rows.iter().filter_map(|row| Some((row.get::<_, Option<&str>>(0)?.parse().ok()?, row.get(1)))).collect())
     }
 
-    async fn listed(&self, table: Table, filter: &str, parameters: &[Parameter<'_>]) -> Result<Objects, StateError> {
-        let (more, join) = match table {
-            Table::Members => (", t.data ? 'user', u.data::text, u.raw", USER_OF_MEMBER),
-            _ => ("", ""),
+    async fn listed(&self, table: Table, filter: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Known>, StateError> {
+        let (data, more, join) = match table {
+            Table::Members => (WITHOUT_GONE_ROLES, ", t.data ? 'user', u.data::text, u.raw", [STATE_OF_GUILD, USER_OF_MEMBER].join(" ")),
+            _ => ("t.data", "", String::new()),
         };
-        let sql = format!("SELECT t.guild_id, t.id, t.data::text, t.raw{more} FROM {} AS t {CURRENT} {join} WHERE {filter}", table.name());
+        let sql = format!(
+            "SELECT t.bot_id, t.guild_id, t.id, ({data})::text, t.raw{more} FROM {} AS t {CURRENT} {join} WHERE {filter}",
+            table.name()
+        );
         let rows = self.query(&sql, parameters).await?;
         let found = |row: &Row| {
-            let number = |column: usize| row.get::<_, i64>(column).cast_unsigned();
-            let (guild_id, id) = (number(0), number(1));
-            let mut json = self.json(Place { table, guild_id, id }, row, 2)?;
-            if table == Table::Members && row.get::<_, Option<bool>>(4) != Some(true) {
-                json = with_user(json, self.json(Place { table: Table::Users, guild_id: 0, id }, row, 5));
+            let (bot, guild, id) = (number(row, 0), number(row, 1), number(row, 2));
+            let mut json = self.json(Place { table, guild_id: guild, id }, row, 3)?;
+            if table == Table::Members && row.get::<_, Option<bool>>(5) != Some(true) {
+                let user = self.json(Place { table: Table::Users, guild_id: 0, id }, row, 6);
+                json = with_first(json, "user", &user.unwrap_or_else(|| format!("{{\"id\": \"{id}\"}}")));
             }
-            Some((id, json))
+            Some(Known { bot, guild, id, json })
         };
         Ok(rows.iter().filter_map(found).collect())
     }
@@ -510,7 +566,7 @@ impl StateReader {
         json.or_else(|| (self.0.codec?.json)(place, row.get::<_, Option<&[u8]>>(at + 1)?))
     }
 
-    async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, StateError> {
+    pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, StateError> {
         let turn = self.0.turn.fetch_add(1, Ordering::Relaxed) % CONNECTIONS;
         let mut again = true;
         loop {
@@ -583,18 +639,26 @@ impl Inner {
     }
 }
 
-/// A member with its user in it.
-fn with_user(member: String, user: Option<String>) -> String {
-    let (Some(user), Some(rest)) = (user, member.trim_start().strip_prefix('{')) else { return member };
+/// A JSON object with one more field, in front of the others.
+fn with_first(object: String, name: &str, value: &str) -> String {
+    let Some(rest) = object.trim_start().strip_prefix('{') else { return object };
     let comma = if rest.trim_start().starts_with('}') { "" } else { ", " };
-    format!("{{\"user\": {user}{comma}{rest}")
+    format!("{{\"{name}\": {value}{comma}{rest}")
 }
 
-fn signed(id: Option<u64>) -> Option<i64> {
+fn plain(found: Vec<Known>) -> Objects {
+    found.into_iter().map(|held| (held.id, held.json)).collect()
+}
+
+pub(super) fn number(row: &Row, column: usize) -> u64 {
+    row.get::<_, i64>(column).cast_unsigned()
+}
+
+pub(super) fn signed(id: Option<u64>) -> Option<i64> {
     id.map(u64::cast_signed)
 }
 
-fn signed_all(ids: &[u64]) -> Vec<i64> {
+pub(super) fn signed_all(ids: &[u64]) -> Vec<i64> {
     ids.iter().map(|id| id.cast_signed()).collect()
 }
 
@@ -604,9 +668,9 @@ mod tests {
 
     #[test]
     fn a_member_gets_its_user() {
-        let user = || Some("{\"id\": \"1\"}".to_owned());
-        assert_eq!(with_user("{\"nick\": null}".into(), user()), "{\"user\": {\"id\": \"1\"}, \"nick\": null}");
-        assert_eq!(with_user("{}".into(), user()), "{\"user\": {\"id\": \"1\"}}");
-        assert_eq!(with_user("{}".into(), None), "{}");
+        let with_user = |member: &str| with_first(member.into(), "user", "{\"id\": \"1\"}");
+        assert_eq!(with_user("{\"nick\": null}"), "{\"user\": {\"id\": \"1\"}, \"nick\": null}");
+        assert_eq!(with_user("{}"), "{\"user\": {\"id\": \"1\"}}");
+        assert_eq!(with_user("[]"), "[]");
     }
 }

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use trunkline_delivery::GroupId;
 use trunkline_discord::Encoding;
-use trunkline_doors::serve::{ServeOptions, serve};
+use trunkline_doors::serve::{ServeOptions, serve, unknown};
 use trunkline_doors::state::{Format, StateOptions};
 use trunkline_doors::stats::DoorStats;
 use trunkline_doors::{Access, Group, GroupToken as DoorToken, Groups};
@@ -60,7 +60,7 @@ impl StateNode {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             access: Access::new(&groups, &filters, anonymous),
         };
-        let app = trunkline_doors::state::routes(Arc::new(Stored::new(reader.clone())), options);
+        let app = trunkline_doors::state::routes(Arc::new(Stored::new(reader.clone())), options).fallback(unknown);
         tracing::info!("the state API reads {}; clients connect to {clients}, health is on http://{admin}", reader.server());
 
         let (stop, stopping) = watch::channel(false);
