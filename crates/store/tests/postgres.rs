@@ -111,6 +111,71 @@ fn text_that_jsonb_refuses_is_kept_as_bytes_and_fails_no_commit() {
     assert_eq!(value(&url, "SELECT data ->> 'name' FROM trunkline.guilds WHERE guild_id = 2 AND raw IS NULL"), "healed");
 }
 
+/// Many rows of members with their keys; the n-th says `what`.
+fn many(numbers: impl Iterator<Item = u64>, what: &str) -> Vec<(Vec<u8>, Option<Bytes>)> {
+    let row = |n: u64| {
+        let odd = if n.is_multiple_of(97) { "\\u0000" } else { "" };
+        (key(Table::Members, n % 7, n), Some(Bytes::from(format!(r#"{{"n": {n}, "nick": "{what}{odd}", "roles": ["{}"]}}"#, n % 5))))
+    };
+    numbers.map(row).collect()
+}
+
+#[test]
+fn thousands_of_rows_new_and_known_ones_mixed_come_back_as_the_last_commit_had_them() {
+    let url = shared().database();
+    let store = Store::connect(&url, options()).unwrap();
+    let mut expected = BTreeMap::new();
+    for (numbers, what) in [(0..3_000, "first"), (2_500..9_000, "second"), (0..10, "a few"), (8_900..9_300, "mostly new")] {
+        let rows = many(numbers, what);
+        expected.extend(rows.iter().map(|(key, value)| (key.clone(), String::from_utf8(value.clone().unwrap().to_vec()).unwrap())));
+        commit(&store, SHARD, rows);
+        assert_eq!(normal(cache(&store, SHARD)), normal(expected.clone()), "{what}");
+    }
+    // All anew, in the place of what was there.
+    let rows = many(5_000..7_000, "again");
+    store
+        .commit(Commit { shards: vec![ShardCommit { cache: rows.clone(), clear_cache: true, ..ShardCommit::new(SHARD, 1, Bytes::new()) }] })
+        .unwrap();
+    drop(store);
+    let store = Store::connect(&url, options()).unwrap();
+    assert_eq!(cache(&store, SHARD).len(), rows.len());
+    assert_eq!(
+        value(&url, "SELECT count(*) FROM trunkline.members WHERE raw IS NOT NULL"),
+        (5_000..7_000_u64).filter(|n| n % 97 == 0).count().to_string()
+    );
+    assert_eq!(
+        value(&url, "SELECT count(*) FROM trunkline.members WHERE roles @> '[\"3\"]'"),
+        (5_000..7_000_u64).filter(|n| n % 5 == 3 && n % 97 != 0).count().to_string()
+    );
+}
+
+/// jsonb writes spaces.
+fn normal(rows: BTreeMap<Vec<u8>, String>) -> BTreeMap<Vec<u8>, String> {
+    rows.into_iter().map(|(key, json)| (key, json.replace(' ', ""))).collect()
+}
+
+#[test]
+fn a_large_commit_that_meets_rows_put_by_somebody_else_meanwhile_is_written_all_the_same() {
+    let url = shared().database();
+    let store = Store::connect(&url, options()).unwrap();
+    commit(&store, SHARD, many(0..5, "old"));
+    // Put after the shard's members were cleared, before they are written.
+    sql(
+        &url,
+        "CREATE FUNCTION trunkline.meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         INSERT INTO trunkline.members (bot_id, shard_count, shard, guild_id, id, data) VALUES (42, 1, 0, 3, 3, '{}') ON CONFLICT DO NOTHING; \
+         RETURN NULL; END $$; \
+         CREATE TRIGGER meddle AFTER DELETE ON trunkline.presences FOR EACH STATEMENT EXECUTE FUNCTION trunkline.meddle()",
+    );
+    let rows = many(0..2_000, "new");
+    store
+        .commit(Commit { shards: vec![ShardCommit { cache: rows.clone(), clear_cache: true, ..ShardCommit::new(SHARD, 1, Bytes::new()) }] })
+        .unwrap();
+    let found = cache(&store, SHARD);
+    assert_eq!(found.len(), rows.len());
+    assert!(found[&key(Table::Members, 3, 3)].contains("new"));
+}
+
 #[test]
 fn rows_of_two_shard_counts_lie_beside_each_other_until_one_is_forgotten() {
     let url = shared().database();

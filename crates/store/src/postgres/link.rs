@@ -55,6 +55,8 @@ pub(crate) enum FaultKind {
     Full,
     /// A value that a column does not take.
     Data,
+    /// A row is there already.
+    Taken,
     /// A statement failed because an earlier one of its transaction did.
     Aborted,
     /// Anything else that a statement came to.
@@ -90,6 +92,7 @@ impl Fault {
             "28" | "3D" => FaultKind::Denied,
             "42" if *code == SqlState::INSUFFICIENT_PRIVILEGE => FaultKind::Denied,
             "22" | "54" => FaultKind::Data,
+            "23" if *code == SqlState::UNIQUE_VIOLATION => FaultKind::Taken,
             "25" if *code == SqlState::IN_FAILED_SQL_TRANSACTION => FaultKind::Aborted,
             "08" | "40" | "55" | "57" => FaultKind::Away,
             "53" if *code == SqlState::DISK_FULL => FaultKind::Full,

@@ -12,6 +12,7 @@
 
 mod address;
 mod commit;
+mod copy;
 mod link;
 mod log;
 mod read;

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::commit::{key_of, know};
+use super::copy::{CopyReader, NotCopied, int8, jsonb};
 use super::link::{Conn, Fault, Parameter, Session};
 use super::{Inner, LOAD_PATIENCE, Postgres, ROW_PATIENCE, lock};
-use crate::{LoadedRecord, LoadedShard, Location, Place, ShardKey, StoreError, Table};
+use crate::{LoadedRecord, LoadedShard, Location, Place, RowCodec, ShardKey, StoreError, Table};
 
-/// Rows that are handed over at a time, and how many such lots may wait.
-const LOT_ROWS: usize = 512;
+/// Bytes that are handed over at a time, and how many such lots may wait.
+const LOT_BYTES: usize = 256 << 10;
 const LOTS: usize = 16;
 
 /// The three columns that name a shard, as parameters.
@@ -34,10 +34,12 @@ impl Key {
 
 const OF_SHARD: &str = "bot_id = $1 AND shard_count = $2 AND shard = $3";
 
-/// A lot of cache rows on their way to the caller.
+/// A part of a table of cache rows on its way to the caller, as COPY has it.
 struct Lot {
     table: Option<Table>,
-    rows: Vec<Row>,
+    bytes: Vec<u8>,
+    /// Nothing more comes of this table.
+    last: bool,
 }
 
 impl Postgres {
@@ -124,23 +126,25 @@ impl Postgres {
             // Whoever asked waits.
             drop(answer.send(stream(&inner, key, codec.is_some(), lots).await));
         });
-        for Lot { table, rows } in arriving {
-            for row in rows {
-                let (Some(table), Some(codec)) = (table, codec) else {
-                    f(row.get(0), row.get(1));
-                    continue;
-                };
-                let place = Place { table, guild_id: row.get::<_, i64>(0).cast_unsigned(), id: row.get::<_, i64>(1).cast_unsigned() };
-                let Some(key) = (codec.key)(place) else { continue };
-                match (row.get::<_, Option<&str>>(2), row.get::<_, Option<&[u8]>>(3)) {
-                    // What is no such object is handed over as no value: the caller counts it as damaged.
-                    (Some(json), _) => f(&key, &(codec.value)(place, json).unwrap_or_default()),
-                    (None, raw) => f(&key, raw.unwrap_or_default()),
-                }
+        let mut copied = CopyReader::default();
+        let mut understood = Ok(());
+        for lot in arriving {
+            copied.feed(&lot.bytes);
+            understood = hand_over(&mut copied, lot.table, codec, f);
+            if understood.is_ok() && lot.last && !copied.ended() {
+                understood = Err(NotCopied);
+            }
+            if understood.is_err() {
+                // The sender ends with the channel.
+                break;
+            }
+            if lot.last {
+                copied = CopyReader::default();
             }
         }
         let done = wait.recv().unwrap_or_else(|_| Err(Fault::away("the thread of the connections has ended")));
-        done.map_err(|fault| fault.store_error(&self.inner.address))
+        let whole = done.and_then(|()| understood.map_err(|NotCopied| Fault::away("the server has sent no rows that can be read")));
+        whole.map_err(|fault| fault.store_error(&self.inner.address))
     }
 
     pub(crate) fn rows_estimate(&self) -> Result<u64, StoreError> {
@@ -148,8 +152,9 @@ impl Postgres {
         self.run(async move {
             let count = || {
                 inner.read(|conn| async move {
-                    // What the statistics say, or about what fits in the pages where there are none yet.
-                    let sql = "SELECT coalesce(sum(CASE WHEN c.reltuples >= 0 THEN c.reltuples ELSE pg_relation_size(c.oid) / 400 END), 0)::int8 \
+                    // As many a page as the statistics say, or about what fits where there are none yet.
+                    let sql = "SELECT coalesce(sum(CASE WHEN c.reltuples > 0 AND c.relpages > 0 THEN c.reltuples::float8 / c.relpages \
+                               * (pg_relation_size(c.oid) / current_setting('block_size')::int8) ELSE pg_relation_size(c.oid) / 400 END), 0)::int8 \
                                FROM pg_class c WHERE c.relnamespace = to_regnamespace('trunkline') AND c.relkind = 'r'";
                     Ok(conn.one(sql, &[]).await?.get::<_, i64>(0).cast_unsigned())
                 })
@@ -234,24 +239,60 @@ async fn stream(inner: &Inner, key: ShardKey, tables: bool, lots: SyncSender<Lot
     };
     // The caller may take its time: the statement lasts as long as the caller.
     conn.batch("SET statement_timeout = 0").await?;
-    let key = Key::new(key);
+    // COPY takes no parameters; these are numbers.
+    let of_shard = format!("bot_id = {} AND shard_count = {} AND shard = {}", key.bot.cast_signed(), key.count, key.index);
     let of_tables = Table::ALL
         .into_iter()
         .filter(|_| tables)
-        .map(|table| (Some(table), format!("SELECT guild_id, id, data::text, raw FROM {} WHERE {OF_SHARD}", table.name())));
-    let others = (None, format!("SELECT key, value FROM cache_rows WHERE {OF_SHARD} ORDER BY key"));
+        .map(|table| (Some(table), format!("SELECT guild_id, id, data, raw FROM {} WHERE {of_shard}", table.name())));
+    let others = (None, format!("SELECT key, value FROM cache_rows WHERE {of_shard} ORDER BY key"));
     for (table, sql) in of_tables.chain([others]) {
-        let rows = conn.limited(conn.client.query_typed_raw(&sql, key.parameters())).await??;
-        let mut rows = std::pin::pin!(rows.ready_chunks(LOT_ROWS));
-        while let Some(some) = conn.limited(rows.next()).await? {
-            let rows = some.into_iter().collect::<Result<Vec<Row>, _>>()?;
-            let mut lot = Lot { table, rows };
+        let copied = conn.limited(conn.client.copy_out(&format!("COPY ({sql}) TO STDOUT (FORMAT binary)"))).await??;
+        let mut copied = std::pin::pin!(copied);
+        loop {
+            let mut bytes = Vec::with_capacity(LOT_BYTES);
+            let mut last = false;
+            while bytes.len() < LOT_BYTES && !last {
+                match conn.limited(copied.next()).await? {
+                    Some(piece) => bytes.extend_from_slice(&piece?),
+                    None => last = true,
+                }
+            }
+            let mut lot = Lot { table, bytes, last };
             // The caller takes them on a thread that is no task's.
             while let Err(full) = lots.try_send(lot) {
                 let TrySendError::Full(back) = full else { return Ok(()) };
                 lot = back;
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
+            if last {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Hands over the rows that are there whole.
+fn hand_over(
+    copied: &mut CopyReader,
+    table: Option<Table>,
+    codec: Option<RowCodec>,
+    f: &mut dyn FnMut(&[u8], &[u8]),
+) -> Result<(), NotCopied> {
+    let (Some(table), Some(codec)) = (table, codec) else {
+        while let Some([key, value]) = copied.next::<2>()? {
+            f(key.ok_or(NotCopied)?, value.ok_or(NotCopied)?);
+        }
+        return Ok(());
+    };
+    while let Some([guild, id, data, raw]) = copied.next::<4>()? {
+        let place = Place { table, guild_id: int8(guild)?.cast_unsigned(), id: int8(id)?.cast_unsigned() };
+        let Some(key) = (codec.key)(place) else { continue };
+        match data {
+            // What is no such object is handed over as no value: the caller counts it as damaged.
+            Some(data) => f(&key, &(codec.value)(place, jsonb(data)?).unwrap_or_default()),
+            None => f(&key, raw.unwrap_or_default()),
         }
     }
     Ok(())
