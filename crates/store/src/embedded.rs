@@ -206,6 +206,14 @@ impl Embedded {
         Ok(out)
     }
 
+    /// Drops some of a shard's cache objects.
+    pub(crate) fn delete_cache(&self, key: ShardKey, rows: &[Vec<u8>]) -> Result<(), StoreError> {
+        let prefix = row(b'c', key);
+        let mut batch = Batch::new();
+        rows.iter().for_each(|rest| batch.delete(&[prefix.as_slice(), rest].concat()));
+        self.lock().kv.apply(&mut batch)
+    }
+
     /// Drops everything of a shard but its epoch: record, cache objects, entries.
     pub(crate) fn forget_shard(&self, key: ShardKey) -> Result<(), StoreError> {
         let mut inner = self.lock();

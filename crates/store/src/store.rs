@@ -115,6 +115,14 @@ impl Store {
         each!(self, store => store.load_cache(key, f))
     }
 
+    /// Drops some of a shard's cache objects, by their keys, beside its commits: for rows that nobody can read.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn delete_cache(&self, key: ShardKey, rows: &[Vec<u8>]) -> Result<(), StoreError> {
+        each!(self, store => store.delete_cache(key, rows))
+    }
+
     /// About how many rows the store has in all, over all shards: good enough to show how far a long load has come.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ const OTHER: ShardKey = ShardKey { bot: 42, index: 1, count: 2 };
 on_both! {
     a_commit_is_loaded_back_whole_after_the_store_was_closed,
     cache_changes_are_merged_and_a_clear_comes_before_them,
+    rows_that_nobody_can_read_are_deleted_and_the_others_stay,
     an_older_epoch_is_refused_together_with_the_whole_commit,
     released_entries_go_by_whole_segments_and_their_places_are_not_used_again,
     a_named_segment_goes_though_an_older_one_stays_and_its_entries_are_not_missing,
@@ -104,6 +105,22 @@ fn cache_changes_are_merged_and_a_clear_comes_before_them(place: &Place) {
     commit(&store, with(SHARD, vec![row("d", Some("4"))], true));
     assert_eq!(cache(&store, SHARD), [(b"d".to_vec(), b"4".to_vec())]);
     assert_eq!(cache(&store, OTHER), [(b"a".to_vec(), b"other".to_vec())]);
+}
+
+fn rows_that_nobody_can_read_are_deleted_and_the_others_stay(place: &Place) {
+    let store = open(place);
+    let row = |key: &str| (key.as_bytes().to_vec(), Some(Bytes::from_static(b"1")));
+    for shard in [SHARD, OTHER] {
+        commit(&store, ShardCommit { cache: vec![row("a"), row("b"), row("c")], ..part(shard, "record", [7]) });
+    }
+    store.delete_cache(SHARD, &[b"c".to_vec(), b"unknown".to_vec(), b"a".to_vec()]).unwrap();
+    store.delete_cache(SHARD, &[]).unwrap();
+    drop(store);
+    let store = open(place);
+    assert_eq!(cache(&store, SHARD), [(b"b".to_vec(), b"1".to_vec())]);
+    assert_eq!(cache(&store, OTHER).len(), 3);
+    assert_eq!(store.load_record(SHARD).unwrap().unwrap().record, "record");
+    assert_eq!(positions(&store, SHARD), [7]);
 }
 
 fn an_older_epoch_is_refused_together_with_the_whole_commit(place: &Place) {

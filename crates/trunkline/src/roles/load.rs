@@ -189,16 +189,23 @@ impl Progress {
     }
 }
 
+/// Rows that cannot be read whose keys are kept to delete them; what is beyond is left to the next start.
+const BAD_KEYS_MAX: usize = 100_000;
+
 /// The rows; whether they are all there; whether another version wrote them.
 fn load_cache(store: &Store, shard: ShardId) -> (Rows, bool, bool) {
     let mut rows = Rows::default();
     let (mut bad_rows, mut other_version) = (0_u64, false);
+    let mut bad_keys: Vec<Vec<u8>> = Vec::new();
     let mut tries = 0;
     PROGRESS.begin(store);
     let read = loop {
         let read = store.load_cache(key_of(shard), &mut |key, value| {
             if let Err(error) = rows.push(key, value) {
                 bad_rows += 1;
+                if bad_keys.len() < BAD_KEYS_MAX {
+                    bad_keys.push(key.to_vec());
+                }
                 other_version |= matches!(error, LoadError::Version(_));
             }
             PROGRESS.one_more();
@@ -208,6 +215,7 @@ fn load_cache(store: &Store, shard: ShardId) -> (Rows, bool, bool) {
             // A server that goes away in the middle is no damage.
             Err(StoreError::Server { .. }) if tries < LOAD_TRIES => {
                 (rows, bad_rows, other_version) = (Rows::default(), 0, false);
+                bad_keys.clear();
                 std::thread::sleep(Duration::from_secs(1));
             }
             read => break read,
@@ -231,6 +239,13 @@ fn load_cache(store: &Store, shard: ShardId) -> (Rows, bool, bool) {
             "stored objects cannot be read and are left out; updates of them carry no previous state until Discord has told them again"
         );
         if read.is_ok() {
+            // Nobody will ever read them, and the next start is not to tell this again.
+            match store.delete_cache(key_of(shard), &bad_keys) {
+                Ok(()) => {
+                    tracing::warn!(bot = %shard.bot, shard = %place(shard), rows = bad_keys.len(), "the rows that cannot be read are deleted")
+                }
+                Err(error) => tracing::warn!(bot = %shard.bot, shard = %place(shard), "the rows that cannot be read stay: {error}"),
+            }
             // The session goes on, and Discord does not tell the others again.
             return (rows, true, false);
         }
@@ -246,4 +261,37 @@ pub fn of_another_count(store: &Store, bot: u64, count: u32) -> Result<Vec<Shard
     let all = store.list_shards().map_err(|error| error.to_string())?;
     let others = all.into_iter().filter(|key| key.bot == bot && key.count != count);
     Ok(others.map(|key| ShardId { bot: key.bot, index: key.index, count: key.count }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use trunkline_cache::ROW_VERSION;
+    use trunkline_store::{Commit, Options, Place, ShardCommit, Table};
+
+    use super::*;
+    use crate::roles::rows::CODEC;
+
+    #[test]
+    fn rows_that_cannot_be_read_are_left_out_once_and_are_gone_then() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = Store::open(dir.path(), Options::default()).expect("a store");
+        let shard = ShardId { bot: 1, index: 0, count: 1 };
+        let row = |id: u64, value: Option<Vec<u8>>| {
+            let place = Place { table: Table::Roles, guild_id: 7, id };
+            let value = value.or_else(|| (CODEC.value)(place, r#"{"id":"1","name":"x"}"#)).expect("a value");
+            ((CODEC.key)(place).expect("a key"), Some(Bytes::from(value)))
+        };
+        let no_key = (b"no key".to_vec(), Some(Bytes::from_static(b"x")));
+        let cache = vec![row(1, None), row(2, Some(vec![ROW_VERSION, 0xFF, 0xFF])), row(3, None), no_key];
+        let part = ShardCommit { cache, ..ShardCommit::new(key_of(shard), 1, Bytes::new()) };
+        store.commit(Commit { shards: vec![part] }).expect("written");
+        for stored in [4, 2] {
+            let mut count = 0;
+            store.load_cache(key_of(shard), &mut |_, _| count += 1).expect("read");
+            assert_eq!(count, stored);
+            let (rows, whole, other_version) = load_cache(&store, shard);
+            assert_eq!((rows.len(), whole, other_version), (2, true, false));
+        }
+    }
 }
