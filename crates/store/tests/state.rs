@@ -227,7 +227,9 @@ async fn a_deleted_role_is_nobodys_though_rows_of_members_still_name_it() {
     assert_eq!(state.members_with_role(None, GUILD, 6, 0, 10).await.unwrap(), []);
     assert_eq!(state.members_with_role(None, GUILD, 5, 0, 10).await.unwrap(), [100]);
     assert_eq!(state.members_with_role(None, GUILD, GUILD, 0, 10).await.unwrap(), [100, 101, 102], "everybody has that one");
-    for (user, roles, is) in [(100, vec![6], false), (100, vec![6, 5], true), (101, vec![6, 7], false), (101, vec![], true)] {
+    for (user, roles, is) in
+        [(100, vec![6], false), (100, vec![6, 5], true), (101, vec![6, 7], false), (101, vec![], true), (101, vec![6, GUILD], true)]
+    {
         assert_eq!(state.user_in_guilds(None, user, &[GUILD], &roles).await.unwrap(), is, "{user} {roles:?}");
     }
     // Over the state API too: deleted, it is gone of members; put again, they have it.

@@ -29,16 +29,37 @@ pub enum Format {
 }
 
 impl Format {
-    /// By the `accept` header, whichever type it names first; `default` where it names neither.
+    /// By the `accept` header: the type of the higher quality, of equal ones the one that is named first; one of quality 0 is not wanted.
+    /// `default` where it names neither, unless that is not wanted.
     pub(super) fn of(headers: &HeaderMap, default: Format) -> Format {
+        let (mut best, mut refused): (Option<(Format, f32)>, Option<Format>) = (None, None);
         let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-        let types = accepted.map(|range| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-        let known = types.filter_map(|name| match name.as_str() {
-            ETF_TYPE => Some(Format::Etf),
-            JSON_TYPE => Some(Format::Json),
-            _ => None,
-        });
-        known.into_iter().next().unwrap_or(default)
+        for range in accepted {
+            let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
+            let format = match parts.next().as_deref() {
+                Some(ETF_TYPE) => Format::Etf,
+                Some(JSON_TYPE) => Format::Json,
+                _ => continue,
+            };
+            let quality = parts.find_map(|part| part.strip_prefix("q=")?.trim().parse().ok()).unwrap_or(1.0_f32);
+            if quality <= 0.0 {
+                refused = Some(format);
+            } else if best.is_none_or(|(_, other)| quality > other) {
+                best = Some((format, quality));
+            }
+        }
+        match best {
+            Some((format, _)) => format,
+            None if refused == Some(default) => default.other(),
+            None => default,
+        }
+    }
+
+    fn other(self) -> Format {
+        match self {
+            Format::Json => Format::Etf,
+            Format::Etf => Format::Json,
+        }
     }
 
     fn encoding(self) -> Encoding {

@@ -293,8 +293,9 @@ impl Asked<'_> {
     async fn in_guilds(&self, user: u64, guilds: Vec<u64>, roles: Vec<u64>) -> Result<Answer> {
         for guild in guilds {
             let roles = roles.clone();
-            let here =
-                move |cache: &mut Cache| cache.member(guild, user).is_some_and(|member| roles.is_empty() || has_one_of(&member, &roles));
+            // Everybody has the role that is called like the guild, and no member says so.
+            let everybody = roles.is_empty() || roles.contains(&guild);
+            let here = move |cache: &mut Cache| cache.member(guild, user).is_some_and(|member| everybody || has_one_of(&member, &roles));
             if self.on(guild, here).await? == Some(true) {
                 return Ok(Answer::Yes(true));
             }

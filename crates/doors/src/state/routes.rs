@@ -214,8 +214,9 @@ fn unfitting() -> Refused {
 }
 
 fn id_of(text: &str, what: &str) -> Result<u64, Refused> {
-    // As far as signed numbers reach: ids are so in the databases behind.
-    let id = text.parse().ok().filter(|id| i64::try_from(*id).is_ok());
+    // As far as signed numbers reach: ids are so in the databases behind. Rust would take a plus sign too.
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let id = text.parse().ok().filter(|id| digits && i64::try_from(*id).is_ok());
     id.ok_or_else(|| bad(format!("{what} is not an id: {text:.40?}; an id is a whole number")))
 }
 

@@ -113,6 +113,7 @@ async fn counts_names_and_memberships() {
         ("user_in_guilds?user_id=3&server_ids=1000", false),
         ("user_in_guilds_has_roles?user_id=1&server_ids=1000&role_ids=5,1001", true),
         ("user_in_guilds_has_roles?user_id=2&server_ids=1000&role_ids=1001", false),
+        ("user_in_guilds_has_roles?user_id=2&server_ids=1000&role_ids=1000", true),
         ("user_in_guilds_has_roles?user_id=3&server_ids=1000&role_ids=2001", false),
     ] {
         assert_eq!(get(&api, &format!("/v1/events/{query}")).await.json(), json!({ "exists": expected }), "{query}");
@@ -126,6 +127,18 @@ async fn etf_is_given_to_whoever_accepts_it_or_by_configuration() {
     let got = get(&api, "/v1/events/guilds/1000").await.etf();
     assert_eq!(got["name"], "guild 1000");
     assert_eq!(get(&api, "/v1/events/guilds/99/roles").await.body.as_ref(), [131, 106], "the empty list");
+    for (accept, etf) in [
+        ("application/json;q=0.5, application/x-erlang-binary", true),
+        ("application/x-erlang-binary;q=0.5, application/json", false),
+        ("application/x-erlang-binary; Q=0.8, application/json;q=0.8", true),
+        ("application/json;q=0, */*", true),
+        ("application/x-erlang-binary;q=0", false),
+        ("application/json;q=x, application/x-erlang-binary;q=0.1", false),
+        ("text/plain", true),
+    ] {
+        let request = Request::get("/v1/events/guilds_count").header("accept", accept).body(Body::empty()).unwrap();
+        assert_eq!(send(&api, request).await.kind == "application/x-erlang-binary", etf, "{accept}");
+    }
     let json = Request::get("/v1/events/guilds/1000").header("accept", "text/html, application/json;q=0.9").body(Body::empty()).unwrap();
     assert_eq!(send(&api, json).await.json()["name"], "guild 1000");
 }

@@ -6,6 +6,8 @@ async fn what_is_no_id_is_400_and_says_which() {
     for (path, says) in [
         ("users/abc", "user"),
         ("guilds/-1", "guild"),
+        ("guilds/+1", "guild"),
+        ("users?userIDs=1,,2", "userIDs"),
         ("guilds/1000/members/x", "member"),
         ("guilds/1000/roles/99999999999999999999", "role"),
         ("guilds/1000/roles?id=1&id=x", "id"),

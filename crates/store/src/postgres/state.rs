@@ -491,7 +491,7 @@ impl StateReader {
         let roles: Vec<String> = roles.iter().map(u64::to_string).collect();
         let sql = format!(
             "SELECT t.bot_id, t.guild_id FROM members AS t {CURRENT} {STATE_OF_GUILD} \
-             WHERE t.id = $2 AND t.guild_id = ANY($3) AND {ANY_BOT} AND (cardinality($4) = 0 OR EXISTS (SELECT 1 FROM unnest($4) AS w(role) \
+             WHERE t.id = $2 AND t.guild_id = ANY($3) AND {ANY_BOT} AND (cardinality($4) = 0 OR t.guild_id::text = ANY($4) OR EXISTS (SELECT 1 FROM unnest($4) AS w(role) \
              WHERE t.roles ? w.role AND NOT coalesce(s.data -> 'gone_roles' ? w.role, false)))"
         );
         let parameters =
