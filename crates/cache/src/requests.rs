@@ -367,7 +367,8 @@ impl Requests {
             }
         }
         let mut wake = None;
-        let shards: Vec<u32> = self.shards.keys().copied().collect();
+        let idle = |shard: &Shard| shard.urgent.is_empty() && shard.eager.is_empty() && shard.under_way.is_empty();
+        let shards: Vec<u32> = self.shards.iter().filter(|(_, shard)| !idle(shard)).map(|(number, _)| *number).collect();
         for shard in shards {
             self.ask_again(shard, now, out, &mut wake);
             self.send(shard, now, out, &mut wake);

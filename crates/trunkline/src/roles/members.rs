@@ -5,7 +5,7 @@
 //! does not come.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -86,6 +86,8 @@ pub struct NewsLink {
     eager: bool,
     sender: mpsc::Sender<News>,
     dropped: Arc<AtomicU64>,
+    /// Discord has answered a member request: only then does anybody remember who is no member, and want to know who joins.
+    answered: Arc<AtomicBool>,
 }
 
 impl NewsLink {
@@ -125,13 +127,17 @@ impl NewsLink {
                 let told = d().get("member_count").and_then(Value::as_u64).unwrap_or(0);
                 self.tell(News::Guild { shard, guild, told, held: members_of(cache, guild) });
             }
-            EventKind::GuildMemberAdd => {
+            // A joining is in the same shard as the answer that it makes untrue, so that it cannot overtake it here.
+            EventKind::GuildMemberAdd if self.answered.load(Ordering::Relaxed) => {
                 let user = d().get("user").and_then(|user| user.get("id")).and_then(Value::as_id);
                 if let Some((guild, user)) = event.routing.guild_id.zip(user) {
                     self.tell(News::Joined { guild, user });
                 }
             }
-            EventKind::GuildMembersChunk => self.tell(News::Chunk(event.clone())),
+            EventKind::GuildMembersChunk => {
+                self.answered.store(true, Ordering::Relaxed);
+                self.tell(News::Chunk(event.clone()));
+            }
             EventKind::RateLimited => self.tell(News::RateLimited(event.clone())),
             _ => {}
         }
@@ -215,7 +221,7 @@ pub fn start(shared: &Shared, bot: u64, name: &str, mode: Members, shards: &[(Sh
     };
     shared.members.0.write().unwrap_or_else(PoisonError::into_inner).insert(bot, Handle { mode, asks, dropped: dropped.clone() });
     tokio::spawn(task.run(news, asked));
-    NewsLink { eager: mode == Members::Eager, sender, dropped }
+    NewsLink { eager: mode == Members::Eager, sender, dropped, answered: Arc::default() }
 }
 
 /// A shard as the task sees it.
@@ -280,10 +286,15 @@ impl Task {
                 }
             };
             tokio::select! {
-                told = news.recv() => match told {
-                    Some(told) => self.take(told, &mut out),
-                    None => return,
-                },
+                told = news.recv() => {
+                    let Some(told) = told else { return };
+                    self.take(told, &mut out);
+                    // What has come meanwhile, so that many guilds at once cost one look at all shards.
+                    for _ in 1..NEWS_QUEUED {
+                        let Ok(told) = news.try_recv() else { break };
+                        self.take(told, &mut out);
+                    }
+                }
                 ask = asked.recv() => match ask {
                     Some(ask) => self.ask(ask, &mut out),
                     None => return,
