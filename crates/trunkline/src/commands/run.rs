@@ -103,12 +103,14 @@ fn raise_file_limit() {
     }
 }
 
-/// The runtime for clients, admin and start-up calls; shards have threads of their own.
+/// The runtime for clients, admin and start-up calls; shards have threads of their own. One thread for every two processors: what a
+/// client costs is a third of what its events cost before, and a second thread that is woken to find nothing to do costs more than it
+/// takes off the first.
 ///
 /// # Errors
 /// When the system gives no threads.
 pub fn edge_runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 4);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2).clamp(1, 4);
     tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("edge").enable_all().build()
 }
 
