@@ -1,6 +1,6 @@
 //! One shard's event log: entries at rising positions, held until every group that wants them has let go.
 //!
-//! Entries lie in chunks of 256, and a chunk goes as soon as its last entry goes, so that one stuck entry pins 24 KiB
+//! Entries lie in chunks of 64, and a chunk goes as soon as its last entry goes, so that one stuck entry pins 7 KiB
 //! and not everything that came after it. Positions are never used again; the log never decides who gets what.
 //!
 //! Invariant: an entry is in the log exactly while some bit of `wants` is set.
@@ -12,7 +12,7 @@ use trunkline_discord::{ShardId, Time};
 use crate::positions::PositionSet;
 use crate::types::{Body, Location};
 
-const CHUNK: usize = 256;
+const CHUNK: usize = 64;
 
 /// What an entry costs beside its body: its place in a chunk and its bits in the groups' sets, rounded up.
 pub(crate) const HEADER_BYTES: u32 = size_of::<Option<Entry>>() as u32 + 8;

@@ -11,14 +11,15 @@ use tokio::time::Instant;
 use tonic::codegen::tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 use trunkline_discord::Time;
-use trunkline_wire::pylon::gateway::v1::service::gateway_worker_group_server::{GatewayWorkerGroup, GatewayWorkerGroupServer};
+use trunkline_wire::pylon::gateway::v1::service::gateway_worker_group_server::GatewayWorkerGroup;
 use trunkline_wire::pylon::gateway::v1::workergroup::{WorkerStreamClientMessage, WorkerStreamServerMessage};
 
 use crate::groups::Groups;
-use crate::limits::{CHUNKS_QUEUED, INCOMING_BYTES_MAX, Limits, OUTGOING_BYTES_MAX, Timings};
+use crate::limits::{CHUNKS_QUEUED, Limits, Timings};
 use crate::link::{CoreLink, ToCore};
 use crate::registry::Registry;
 use crate::serve::Peer;
+use crate::service::WorkerService;
 use crate::stats::DoorStats;
 use crate::stream;
 
@@ -122,10 +123,8 @@ impl WorkerDoor {
     }
 
     /// The gRPC service with the door's message limits.
-    pub fn service(&self) -> GatewayWorkerGroupServer<WorkerDoor> {
-        GatewayWorkerGroupServer::new(self.clone())
-            .max_decoding_message_size(INCOMING_BYTES_MAX)
-            .max_encoding_message_size(OUTGOING_BYTES_MAX)
+    pub fn service(&self) -> WorkerService {
+        WorkerService(self.clone())
     }
 
     /// Stops: nothing new is sent, every worker is asked to acknowledge, and when all have (at most 5 s later) every

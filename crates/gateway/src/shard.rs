@@ -134,7 +134,8 @@ struct Driver<'h, H> {
     dice: Dice,
     control: mpsc::Receiver<ShardControl>,
     control_open: bool,
-    connection: Option<Connection>,
+    /// In a box: it is taken out and put back for every frame.
+    connection: Option<Box<Connection>>,
     opening: Waiting<Result<Socket, ConnectError>>,
     opening_as: (Encoding, Compression),
     asking: Waiting<Grant>,
@@ -265,7 +266,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
         match connection {
             Ok(connection) => {
                 self.telling.opened();
-                self.connection = Some(connection);
+                self.connection = Some(Box::new(connection));
                 self.step(Input::Opened, None);
             }
             Err(why) => {
@@ -277,7 +278,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
 
     fn fire(&mut self) {
         // A large message on a slow link is a sign of life long before it is whole.
-        if self.connection.as_mut().is_some_and(Connection::heard) {
+        if self.connection.as_mut().is_some_and(|connection| connection.heard()) {
             self.step(Input::Bytes, None);
         }
         let now = self.tools.clock.now();
@@ -344,7 +345,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
     }
 
     /// Puts a connection back after its message was handled, unless the session has done with it.
-    fn keep(&mut self, mut connection: Connection) -> bool {
+    fn keep(&mut self, mut connection: Box<Connection>) -> bool {
         for (op, bytes) in self.outgoing.drain(..) {
             connection.send(op, bytes);
         }
