@@ -16,4 +16,5 @@ pub mod rows;
 pub mod state;
 pub mod status;
 pub mod stored;
+pub mod tail;
 pub mod unconsumed;

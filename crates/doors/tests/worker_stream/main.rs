@@ -5,6 +5,7 @@ mod acks;
 mod client;
 mod cores;
 mod ends;
+mod gathered;
 mod identity;
 mod listener;
 mod world;

@@ -29,11 +29,14 @@ use super::keeper::{Keeper, ShardPart, Written};
 use super::load::{Loaded, key_of};
 use super::members::NewsLink;
 use super::record::Record;
+use super::tail::Tail;
 
 /// A checkpoint is taken at least this often while anything changes.
 pub const CHECKPOINT_EVERY: Duration = Duration::from_millis(250);
 
-/// … and after this many events of a core, if the one before is written.
+/// … and as soon as one shard has had this many events since its last one, if the one before is written. By the shard, because that
+/// is what a checkpoint costs: one of a core with hundreds of shards, taken every 500 events of them all, would write each shard's
+/// record for every one or two of its events, and events to disk that are acknowledged a moment later.
 pub const CHECKPOINT_EVENTS: u64 = 500;
 
 /// After a failed checkpoint the next one waits this long: a full disk is not helped by trying faster.
@@ -199,6 +202,10 @@ struct Shard {
     clear_cache: bool,
     /// Segments below this were given free in the last checkpoint.
     released: u64,
+    /// How far behind that the store is held.
+    tail: Tail,
+    /// Events since the last checkpoint was taken.
+    since_checkpoint: u64,
     /// Session and position in the last checkpoint handed over, and in the last one written.
     handed: Option<(u64, u64)>,
     written: Option<(u64, u64)>,
@@ -221,9 +228,13 @@ pub struct CoreState {
     keeper: Keeper,
     answers: mpsc::UnboundedSender<CoreInput>,
     writing: bool,
-    since_checkpoint: u64,
+    /// A shard has had [`CHECKPOINT_EVENTS`] since the last checkpoint.
+    checkpoint_due: bool,
     written_at: Time,
     wake: Rc<tokio::sync::Notify>,
+    /// Wakes whoever hands gathered events over to their streams, and whether it has been woken for what there is.
+    flush: Rc<tokio::sync::Notify>,
+    flush_due: bool,
     events: [u64; EventKind::ALL.len() + 1],
     malformed: u64,
     gaps: BTreeMap<&'static str, (u64, u64)>,
@@ -271,20 +282,36 @@ impl CoreState {
         if let Some(resume) = &mut shard.resume {
             resume.s = d.s;
         }
+        shard.since_checkpoint += 1;
+        let due = shard.since_checkpoint == CHECKPOINT_EVENTS;
         let event = Arc::new(event);
         if let Some(members) = &shard.members {
             members.event(&shard.cache, &event);
         }
-        self.side.offer(slot_of(slot), event, d.received_at, &mut self.up);
+        if self.side.gather(slot_of(slot), event, d.received_at, &mut self.up) && !std::mem::replace(&mut self.flush_due, true) {
+            self.flush.notify_one();
+        }
         self.events[kind as usize] += 1;
         self.malformed += u64::from(change.malformed);
-        self.since_checkpoint += 1;
         if !self.up.is_empty() {
             self.do_what_came_up();
         }
-        if self.since_checkpoint >= CHECKPOINT_EVENTS && !self.writing {
-            self.wake.notify_one();
+        if due {
+            self.checkpoint_due = true;
+            if !self.writing {
+                self.wake.notify_one();
+            }
         }
+    }
+
+    /// Hands over what was gathered for streams, if anything was.
+    fn flush(&mut self) {
+        if !std::mem::take(&mut self.flush_due) {
+            return;
+        }
+        let now = self.clock.now();
+        self.side.flush(now, &mut self.up);
+        self.do_what_came_up();
     }
 
     fn gap(&mut self, slot: usize, session: u64, first_s: Option<u64>, last_s: Option<u64>, cause: GapCause) {
@@ -340,10 +367,13 @@ impl CoreState {
         if self.writing || self.retry_at.is_some_and(|at| self.clock.now() < at) {
             return;
         }
-        self.since_checkpoint = 0;
+        // What is on its way does not wait behind a checkpoint.
+        self.flush();
+        self.checkpoint_due = false;
         let mut parts = Vec::new();
         let mut idle = Vec::new();
         for (index, shard) in self.shards.iter_mut().enumerate().filter(|(_, shard)| !shard.forgotten) {
+            shard.since_checkpoint = 0;
             let stands = shard.resume.as_ref().map_or((shard.ordinal, 0), |point| (point.session, point.s));
             let log = self.side.with_hub(self.clock.now(), &mut self.up, |hub, _| hub.checkpoint(slot_of(index)));
             let mut rows = std::mem::take(&mut shard.unsaved);
@@ -356,12 +386,16 @@ impl CoreState {
                 shard.unsaved = rows;
                 continue;
             };
-            let moved = shard.handed != Some(stands) || log.record != shard.log_record || log.release_below != shard.released;
+            if let Some((last, _)) = log.new_entries.last() {
+                shard.tail.wrote(*last, log.new_entries.iter().map(|(_, body)| body.bytes_held() as u64).sum());
+            }
+            let release_below = if self.finishing { log.release_below } else { shard.tail.release_below(log.release_below) };
+            let moved = shard.handed != Some(stands) || log.record != shard.log_record || release_below != shard.released;
             if !moved && log.new_entries.is_empty() && log.release_segments.is_empty() && rows.is_empty() && !shard.clear_cache {
                 idle.push(slot_of(index));
                 continue;
             }
-            let (entries, release_below, release_segments) = (log.new_entries, log.release_below, log.release_segments);
+            let (entries, release_segments) = (log.new_entries, log.release_segments);
             shard.log_record = log.record;
             shard.released = release_below;
             shard.handed = Some(stands);
@@ -430,7 +464,7 @@ impl CoreState {
             }
         }
         self.do_what_came_up();
-        if self.since_checkpoint >= CHECKPOINT_EVENTS {
+        if self.checkpoint_due {
             self.wake.notify_one();
         }
     }
@@ -483,6 +517,8 @@ impl CoreState {
             unsaved: HashMap::new(),
             clear_cache,
             released: 0,
+            tail: Tail::default(),
+            since_checkpoint: 0,
             handed: None,
             ready_once: false,
             running: !retired,
@@ -696,6 +732,7 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
         }
     }
     let wake = Rc::new(tokio::sync::Notify::new());
+    let flush = Rc::new(tokio::sync::Notify::new());
     let state = Rc::new(RefCell::new(CoreState {
         core,
         side: CoreSide::new(hub),
@@ -706,8 +743,10 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
         keeper,
         answers,
         writing: false,
-        since_checkpoint: 0,
+        checkpoint_due: false,
         wake: wake.clone(),
+        flush: flush.clone(),
+        flush_due: false,
         events: [0; EventKind::ALL.len() + 1],
         malformed: 0,
         gaps: BTreeMap::new(),
@@ -723,14 +762,32 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
         users: HashMap::new(),
         ready,
     }));
+    // Woken by the first event of a turn, it comes behind all drivers that are ready at that moment: their events reach a stream with one
+    // wake-up of its thread, and no event waits for a timer. A task of its own, because waking the loop below takes a system call.
+    tokio::task::spawn_local({
+        let state = state.clone();
+        async move {
+            loop {
+                flush.notified().await;
+                state.borrow_mut().flush();
+            }
+        }
+    });
     let mut drivers = tokio::task::JoinSet::new();
     let mut every = tokio::time::interval(CHECKPOINT_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut tick_at = clock.now();
+    let hub_tick = tokio::time::sleep_until(clock.instant(tick_at));
+    tokio::pin!(hub_tick);
     // Whoever waits for the last checkpoint, and whether it has been taken already.
     let mut finishing: Option<(oneshot::Sender<Result<(), String>>, bool)> = None;
 
     loop {
+        // Left alone where nothing changed: a timer that is set anew for every lookup costs more than the lookup.
+        let tick_due = clock.instant(tick_at);
+        if hub_tick.deadline() != tick_due {
+            hub_tick.as_mut().reset(tick_due);
+        }
         tokio::select! {
             // Inputs first: they are few, and a flood of acknowledgements must not hold back the answers of the store.
             biased;
@@ -818,7 +875,10 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
             look = looks.recv() => {
                 // The node, which holds the other end, outlives the core.
                 let Some(look) = look else { break };
-                look(&mut *state.borrow_mut());
+                let mut state = state.borrow_mut();
+                // Events go first.
+                state.flush();
+                look(&mut *state);
             }
             () = wake.notified() => state.borrow_mut().checkpoint(),
             _ = every.tick() => {
@@ -832,7 +892,7 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
                 state.forget_retired();
                 state.checkpoint();
             }
-            () = tokio::time::sleep_until(clock.instant(tick_at)) => {
+            () = &mut hub_tick => {
                 let mut state = state.borrow_mut();
                 let state = &mut *state;
                 let now = clock.now();
