@@ -8,13 +8,14 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use trunkline_discord::Object;
+use trunkline_etf::packed::is_one;
 use trunkline_etf::{Encoding, Value};
 
 use crate::config::CacheConfig;
 use crate::heap::{Handle, Heap};
 use crate::key::{Key, Kind};
 use crate::messages::Messages;
-use crate::pack::Packer;
+use crate::pack::{Packer, Told};
 use crate::places::Places;
 use crate::policy::Policy;
 use crate::search::Search;
@@ -48,6 +49,7 @@ pub struct Cache {
     pub(crate) searched: Vec<u64>,
     pub(crate) scratch: Packer,
     user_scratch: Packer,
+    pub(crate) told: Told,
 }
 
 /// One guild's objects.
@@ -117,6 +119,7 @@ impl Cache {
             searched: Vec::new(),
             scratch: Packer::default(),
             user_scratch: Packer::default(),
+            told: Told::default(),
         }
     }
 
@@ -211,6 +214,11 @@ impl Cache {
         if key.kind == Kind::Member {
             return self.set_member(key, None, value, drop);
         }
+        // What is packed already, as parts of a GUILD_CREATE are, lies as it is to lie here.
+        if drop.is_empty() && value.encoding() == Encoding::Packed && key.kind != Kind::User {
+            let whole = self.may_hold(key) && is_one(value.raw());
+            return if whole { self.lay(key, value.raw(), true) } else { Put::default() };
+        }
         self.write(key, |_, out| out.without(value, drop))
     }
 
@@ -284,6 +292,26 @@ impl Cache {
         put
     }
 
+    /// Puts a whole member of a list where it belongs; gives the id under which it is kept, if it has one.
+    pub(crate) fn set_listed_member(&mut self, guild: u64, member: Value<'_>) -> Option<u64> {
+        if member.encoding() != Encoding::Packed {
+            let id = crate::apply::user_id(member)?;
+            self.set_member(Key::new(Kind::Member, guild, id), None, member, &[]);
+            return Some(id);
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let told = scratch.parted(member);
+        if let Some((id, user)) = told
+            && let Some(number) = self.guilds.get(&guild).map(|guild| guild.number)
+            && self.config.keeps(Kind::Member)
+        {
+            self.lay(Key::new(Kind::Member, guild, id), scratch.bytes(), true);
+            self.tenant.refer(id, number, user.raw());
+        }
+        self.scratch = scratch;
+        told.map(|(id, _)| id)
+    }
+
     fn may_hold(&self, key: Key) -> bool {
         (self.config.keeps(key.kind) || key.kind == Kind::User) && (key.kind.outside() || self.guilds.contains_key(&key.guild))
     }
@@ -335,14 +363,14 @@ impl Cache {
                 if !key.kind.outside() {
                     self.table_bytes = self.table_bytes + table.bytes() - before;
                 }
-                if let Some(guild) = self.guilds.get_mut(&key.guild) {
-                    match key.kind {
-                        Kind::Channel | Kind::Thread => self.places.insert(key.id, guild.number),
-                        Kind::Role if note && guild.gone_roles.contains(&key.id) => {
-                            guild.gone_roles.retain(|gone| *gone != key.id);
-                            self.changed.insert(Key::of_guild(Kind::State, key.guild));
-                        }
-                        _ => {}
+                if matches!(key.kind, Kind::Channel | Kind::Thread | Kind::Role)
+                    && let Some(guild) = self.guilds.get_mut(&key.guild)
+                {
+                    if key.kind != Kind::Role {
+                        self.places.insert(key.id, guild.number);
+                    } else if note && guild.gone_roles.contains(&key.id) {
+                        guild.gone_roles.retain(|gone| *gone != key.id);
+                        self.changed.insert(Key::of_guild(Kind::State, key.guild));
                     }
                 }
                 false

@@ -2,6 +2,7 @@
 
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
+use smallvec::SmallVec;
 use trunkline_discord::GuildOrigin;
 use trunkline_etf::{Kind as TermKind, Value};
 
@@ -106,6 +107,16 @@ impl Cache {
 
     /// Discord docs, Gateway Events: Guild Create.
     pub(crate) fn guild_create(&mut self, d: Value<'_>) -> Option<Change> {
+        let mut told = std::mem::take(&mut self.told);
+        // Lists of what is not kept are stepped over.
+        let lists = LISTS.iter().zip(&PARTS[PARTS.len() - LISTS.len()..]);
+        let drop: SmallVec<[&str; LISTS.len()]> = lists.filter(|(kind, _)| !self.config.keeps(**kind)).map(|(_, name)| *name).collect();
+        let change = self.guild_told(told.pack(d, &drop));
+        self.told = told.emptied();
+        change
+    }
+
+    fn guild_told(&mut self, d: Value<'_>) -> Option<Change> {
         let [guild, unavailable, member_count, lists @ ..] = d.get_all(PARTS);
         let guild = guild?.as_id()?;
         let known = self.state(guild);
@@ -143,12 +154,15 @@ impl Cache {
             }
             self.reserve(kind, guild, list);
             for item in list.items() {
-                let Some(id) = listed(kind, item) else { continue };
+                let id = if kind == Kind::Member { self.set_listed_member(guild, item) } else { listed(kind, item) };
+                let Some(id) = id else { continue };
                 let key = Key::new(kind, guild, id);
                 if !empty {
                     confirmed.insert(key);
                 }
-                self.set(key, Some(item));
+                if kind != Kind::Member {
+                    self.set(key, Some(item));
+                }
             }
         }
         if doubtful {

@@ -46,12 +46,17 @@ impl Cache {
 
     /// Discord docs, Gateway Events: Guild Members Chunk.
     pub(crate) fn members_chunk(&mut self, d: Value<'_>) -> Option<Change> {
+        let mut told = std::mem::take(&mut self.told);
+        let change = self.members_told(told.pack(d, &[]));
+        self.told = told.emptied();
+        change
+    }
+
+    fn members_told(&mut self, d: Value<'_>) -> Option<Change> {
         let guild = id(d, "guild_id")?;
         d.get("members")?;
         for member in items(d, "members") {
-            if let Some(user) = user_id(member) {
-                self.set(Key::new(Kind::Member, guild, user), Some(member));
-            }
+            self.set_listed_member(guild, member);
         }
         for presence in items(d, "presences") {
             if let Some(user) = user_id(presence) {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use trunkline_etf::packed::edit;
+use trunkline_etf::packed::{edit, is_one};
 use trunkline_etf::{Encoding, Kind as TermKind, PackedWriter, TermWrite, Value, transcode};
 
 /// Room for one packed object.
@@ -30,25 +30,14 @@ impl Packer {
         if drop.is_empty() || value.kind() != TermKind::Map {
             return self.value(value);
         }
-        self.with_writer(|out| {
-            // Field by field: what a GUILD_CREATE is kept without is nearly all of it.
-            out.begin_map(value.len());
-            for (key, value) in value.entries() {
-                if !drop.iter().any(|name| key.is_key(name)) {
-                    out.key_from(key).ok()?;
-                    out.value(value).ok()?;
-                }
-            }
-            out.end_map();
-            Some(())
-        })
+        self.out.clear();
+        edit::without_keys(value, drop, &mut self.out).ok()
     }
 
     /// `over`'s fields over those of the packed map `base`, both without some.
     pub(crate) fn merged(&mut self, base: Value<'_>, over: Value<'_>, drop: &[&str]) -> Option<()> {
-        self.update(over)?;
         self.out.clear();
-        merge(base, packed(&self.update), drop, &mut self.out)
+        merge(base, into(&mut self.update, over)?, drop, &mut self.out)
     }
 
     /// A packed map without some fields, and with others set.
@@ -68,41 +57,73 @@ impl Packer {
     /// The member of this id without its user, which goes into another room; over the fields of the one that lies there, if one does.
     /// Answers whether there is a user. What is no user, or is another's, is left out.
     pub(crate) fn member(&mut self, id: u64, base: Option<Value<'_>>, over: Value<'_>, drop: &[&str], user: &mut Packer) -> Option<bool> {
-        self.update(over)?;
         self.out.clear();
-        let over = packed(&self.update);
         user.out.clear();
-        let told = over.get("user").filter(|_| !drop.contains(&"user"));
-        let told = told.filter(|told| told.kind() == TermKind::Map && told.get("id").and_then(Value::as_id) == Some(id));
-        let given = told.map(|told| user.out.extend_from_slice(told.raw())).is_some();
-        let mut all: SmallVec<[&str; 8]> = SmallVec::from_slice(drop);
-        all.push("user");
-        match base {
-            Some(base) => merge(base, over, &all, &mut self.out)?,
-            None => edit::without_keys(over, &all, &mut self.out).ok()?,
+        let over = into(&mut self.update, over)?;
+        let mut told = None;
+        if base.is_none() && drop.is_empty() {
+            told = edit::split(over, "user", &mut self.out).ok()?;
+        } else {
+            let mut all: SmallVec<[&str; 8]> = SmallVec::from_slice(drop);
+            all.push("user");
+            match base {
+                Some(base) => merge(base, over, &all, &mut self.out)?,
+                None => edit::without_keys(over, &all, &mut self.out).ok()?,
+            }
+            if !drop.contains(&"user") {
+                told = over.get("user");
+            }
         }
-        Some(given)
+        let told = told.filter(|told| told.kind() == TermKind::Map && told.get("id").and_then(Value::as_id) == Some(id));
+        Some(told.map(|told| user.out.extend_from_slice(told.raw())).is_some())
     }
 
-    /// Anything that is written by hand.
-    pub(crate) fn with_writer(&mut self, write: impl FnOnce(&mut PackedWriter) -> Option<()>) -> Option<()> {
-        let mut out = std::mem::take(&mut self.out);
-        out.clear();
-        let mut writer = PackedWriter::onto(out);
-        let written = write(&mut writer);
-        self.out = writer.into_vec();
-        written
+    /// A packed member without its user; gives the user and its id, if it has one that has an id.
+    pub(crate) fn parted<'a>(&mut self, member: Value<'a>) -> Option<(u64, Value<'a>)> {
+        self.out.clear();
+        let user = edit::split(member, "user", &mut self.out).ok()??;
+        Some((user.get("id")?.as_id()?, user))
     }
 
     /// One value beside what is being written.
-    pub(crate) fn beside(&mut self, value: Value<'_>) -> Option<&[u8]> {
-        self.update(value)?;
-        Some(&self.update)
+    pub(crate) fn beside<'a>(&'a mut self, value: Value<'a>) -> Option<&'a [u8]> {
+        into(&mut self.update, value).map(Value::raw)
+    }
+}
+
+/// A value, packed: as it lies if it is, else in this room.
+fn into<'a>(room: &'a mut Vec<u8>, value: Value<'a>) -> Option<Value<'a>> {
+    if value.encoding() == Encoding::Packed {
+        return is_one(value.raw()).then_some(value);
+    }
+    room.clear();
+    transcode(value, Encoding::Packed, room).ok()?;
+    Some(packed(room))
+}
+
+/// What a guild or some members are told with, packed once, of which everything is taken then.
+#[derive(Default)]
+pub(crate) struct Told(Vec<u8>);
+
+impl Told {
+    /// Most bytes of room that stay. Nearly every GUILD_CREATE fits, and a thousand shards do not keep the room of their largest one.
+    const KEPT_BYTES: usize = 128 * 1024;
+
+    /// The map `d`, packed, without some of its fields: then everything in it is stepped over at once. Where `d` makes no sense it stays as it
+    /// is, and what can be read of it is read.
+    pub(crate) fn pack<'a>(&'a mut self, d: Value<'a>, drop: &[&str]) -> Value<'a> {
+        self.0.clear();
+        if d.encoding() == Encoding::Packed || edit::without_keys(d, drop, &mut self.0).is_err() {
+            return d;
+        }
+        packed(&self.0)
     }
 
-    fn update(&mut self, over: Value<'_>) -> Option<()> {
-        self.update.clear();
-        transcode(over, Encoding::Packed, &mut self.update).ok().map(drop)
+    /// For the next one.
+    pub(crate) fn emptied(mut self) -> Told {
+        self.0.clear();
+        self.0.shrink_to(Told::KEPT_BYTES);
+        self
     }
 }
 

@@ -29,7 +29,7 @@ pub fn transcode(value: Value<'_>, to: Encoding, out: &mut Vec<u8>) -> Result<Tr
     let result = match (value.encoding(), to) {
         (Encoding::Etf, Encoding::Json) => EtfToJson::new(value.raw(), out).run(),
         (Encoding::Json, Encoding::Etf) => json_to_etf(value.raw(), out).map(|()| Transcoded::default()),
-        (Encoding::Etf, Encoding::Packed) => packed::from_etf(value.raw(), out).map(|()| Transcoded::default()),
+        (Encoding::Etf, Encoding::Packed) => packed::from_etf(value.raw(), 0, out).map(|_| Transcoded::default()),
         (Encoding::Json, Encoding::Packed) => packed::from_json(value.raw(), out).map(|()| Transcoded::default()),
         (Encoding::Packed, Encoding::Etf) => packed::to_etf(value.raw(), out).map(|()| Transcoded::default()),
         (Encoding::Packed, Encoding::Json) => packed::to_json(value.raw(), out),

@@ -417,3 +417,53 @@ fn what_stands_in_a_store_is_read_for_ever() {
     assert_eq!(common::hex(&pack_json(json)), stored.replace(' ', ""));
     assert_eq!(json_of(&common::bytes(stored)), json);
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 768, ..ProptestConfig::default() })]
+
+    #[test]
+    fn fields_left_out_while_packing_are_fields_left_out_of_what_was_packed(json in any_object(), term in any_term(), key in "id|user|roles|zz") {
+        let mut raw = Vec::new();
+        term.write(&mut raw);
+        let atoms = etf_of(&json);
+        let mut binaries = Vec::new();
+        transcode(Value::from_raw(Encoding::Json, json.to_string().as_bytes()), Encoding::Etf, &mut binaries).unwrap();
+        for etf in [raw, atoms, binaries] {
+            let packed = pack(Value::from_raw(Encoding::Etf, &etf));
+            let drop = [key.as_str(), "rule_id", "", "unheard of"];
+            let (mut quick, mut plain) = (b"kept".to_vec(), b"kept".to_vec());
+            let done = edit::without_keys(Value::from_raw(Encoding::Etf, &etf), &drop, &mut quick).is_ok();
+            prop_assert_eq!(done, edit::without_keys(read(&packed), &drop, &mut plain).is_ok());
+            prop_assert_eq!(&quick, &plain);
+            for length in 0..etf.len().min(64) {
+                let cut = Value::from_raw(Encoding::Etf, &etf[..length]);
+                prop_assert!(edit::without_keys(cut, &drop, &mut plain).is_err(), "cut to {}", length);
+            }
+            prop_assert_eq!(&quick, &plain);
+        }
+    }
+
+    #[test]
+    fn a_map_is_split_into_a_field_and_the_map_without_it(json in any_object(), key in "id|user|roles|zz") {
+        let packed = pack_json(&json.to_string());
+        let (mut split, mut plain) = (b"kept".to_vec(), b"kept".to_vec());
+        let field = edit::split(read(&packed), &key, &mut split);
+        prop_assert_eq!(field.is_ok(), edit::without_keys(read(&packed), &[&key], &mut plain).is_ok());
+        prop_assert_eq!(split, plain);
+        prop_assert_eq!(field.ok().flatten().map(Value::raw), read(&packed).get(&key).map(Value::raw));
+    }
+}
+
+#[test]
+fn a_map_that_says_a_field_twice_is_split_into_the_first_and_neither() {
+    let packed = pack_json(r#"{"user":{"id":"1"},"nick":"x","user":2,"id":"7"}"#);
+    let mut out = Vec::new();
+    let user = edit::split(read(&packed), "user", &mut out).unwrap().unwrap();
+    assert_eq!((json_of(user.raw()).as_str(), json_of(&out).as_str()), (r#"{"id":"1"}"#, r#"{"nick":"x","id":"7"}"#));
+    // What is no map, is cut off, or is not packed, changes nothing.
+    assert!(edit::split(Value::from_raw(Encoding::Json, b"{}"), "user", &mut out).is_err());
+    for length in 0..packed.len() {
+        assert!(edit::split(read(&packed[..length]), "user", &mut out).is_err(), "cut to {length}");
+    }
+    assert_eq!(json_of(&out), r#"{"nick":"x","id":"7"}"#);
+}

@@ -1,8 +1,11 @@
 //! What [`Value`] answers for packed bytes.
 
-use super::{ATOM, NULL, RAW_ETF, RAW_JSON, STR0, Term, read, string, text, unwrap};
+use super::{ATOM, NULL, RAW_ETF, RAW_JSON, STR0, Term, UINT, read, string, text, unwrap};
 use crate::value::{Kind, Value};
 use std::borrow::Cow;
+
+/// The tag of an integer of eight bytes.
+const SNOWFLAKE: u8 = UINT + 8;
 
 /// The meaning of an atom that is no other value in the packed form: `null` is one to readers, and keys may be called `nil` or `true`.
 fn atom_kind(name: &[u8]) -> Kind {
@@ -105,6 +108,10 @@ pub(crate) fn as_bytes(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 #[inline]
 pub(crate) fn as_id(raw: &[u8]) -> Option<u64> {
+    // Snowflakes take all eight bytes.
+    if let [SNOWFLAKE, ref id @ ..] = *raw {
+        return id.first_chunk().map(|id| u64::from_le_bytes(*id));
+    }
     match read(raw, 0)?.0 {
         Term::Int(value) => u64::try_from(value).ok(),
         Term::Decimal(value) => Some(value),

@@ -4,7 +4,7 @@
 //! was. The result keeps the order of what it is made from; new keys come last. No function here takes time in the square of anything
 //! that a peer chooses.
 
-use super::{Form, Head, KEY_OTHER, KEY2, KEY2_LAST, damaged, head, keys, long_code, put, skip, string};
+use super::{Form, Head, KEY_OTHER, KEY2, KEY2_LAST, damaged, from_etf, head, key_is, keys, long_code, put, skip, string};
 use crate::error::Error;
 use crate::packed::ATOM;
 use crate::transcode;
@@ -294,7 +294,55 @@ impl<'a, 'o> Copy<'a, 'o> {
 /// # Errors
 /// It is no map, or damaged.
 pub fn without_keys(base: Value<'_>, drop: &[&str], out: &mut Vec<u8>) -> Result<(), Error> {
-    edited(base, drop, &[], out)
+    if base.encoding() != Encoding::Etf {
+        return edited(base, drop, &[], out);
+    }
+    // In one pass: what is dropped may be most of it.
+    let mut room = Names::default();
+    let names = room.of(drop.iter().copied());
+    let dropped = |key: Result<u16, &[u8]>| {
+        let name = key.map_or_else(Name::Text, |code| Name::Known(usize::from(code)));
+        names.contains(&name)
+    };
+    attempt(out, |out| from_etf::without(base.raw(), dropped, out))?.ok_or_else(|| damaged(0, "wants a map"))
+}
+
+/// Appends the packed map `base` without the entry of this key, and gives what that entry held: a member without its user. Of several entries
+/// with the key none stays, and the first counts.
+///
+/// # Errors
+/// It is no packed map, or damaged.
+pub fn split<'a>(base: Value<'a>, key: &str, out: &mut Vec<u8>) -> Result<Option<Value<'a>>, Error> {
+    let bytes = base.raw();
+    let head = Map::new(bytes).ok().filter(|_| base.encoding() == Encoding::Packed).ok_or_else(|| damaged(0, "wants a map"))?.head;
+    let code = keys::key(key.as_bytes()).map_or(usize::MAX, usize::from);
+    let mut found: Option<(usize, usize, usize)> = None;
+    let mut at = head.start;
+    for _ in 0..head.count {
+        let entry = key_is(bytes, at, code, key).and_then(|(hit, value)| Some((hit, value, skip(bytes, value)?)));
+        let Some((hit, value, end)) = entry else { return Err(damaged(at, "no entry begins here, or it is cut off")) };
+        if hit && let Some((_, value, end)) = found {
+            without_keys(base, &[key], out)?;
+            return Ok(bytes.get(value..end).map(|raw| Value::inner(Encoding::Packed, raw)));
+        }
+        if hit {
+            found = Some((at, value, end));
+        }
+        at = end;
+    }
+    if at != head.end {
+        return Err(damaged(at, "a map or list is longer than what it holds"));
+    }
+    let (start, value, end) = found.unwrap_or((at, at, at));
+    let parts = [bytes.get(head.start..start).unwrap_or_default(), bytes.get(end..at).unwrap_or_default()];
+    let count = head.count - usize::from(found.is_some());
+    let form = if count == 0 { Form::Map } else { head.form };
+    let (room, length) = put::head_of(form, count, parts[0].len() + parts[1].len());
+    out.reserve(length + parts[0].len() + parts[1].len());
+    out.extend_from_slice(room.get(..length).unwrap_or_default());
+    out.extend_from_slice(parts[0]);
+    out.extend_from_slice(parts[1]);
+    Ok(found.and_then(|_| bytes.get(value..end)).map(|raw| Value::inner(Encoding::Packed, raw)))
 }
 
 /// Appends `base` with `value` under `key`: in the place of what stood there, else behind the rest. So is a user put back into its member.

@@ -1,7 +1,8 @@
 //! From ETF to the packed form, in one pass.
 
+use super::put::EMPTY_LIST;
 use super::stack::Stack;
-use super::{Form, RAW_ETF, damaged, put};
+use super::{Form, RAW_ETF, damaged, keys, put};
 use crate::error::{Error, ErrorKind};
 use crate::term::{self, Int};
 use crate::{DEPTH_MAX, walk};
@@ -11,124 +12,328 @@ use crate::{DEPTH_MAX, walk};
 struct Open {
     form: Form,
     /// Entries or elements still to come, and in all.
-    left: usize,
-    count: usize,
+    left: u32,
+    count: u32,
     /// Where it begins in the packed form, and how much room its head has there.
     head: usize,
     reserved: u8,
 }
 
-/// Appends the ETF term at the start of `bytes`. What is not finished on an error is the caller's to remove.
-pub(crate) fn from_etf(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+/// Appends the ETF term at the start of `bytes`, which lies `depth` deep; gives its length. What is not finished on an error is the caller's
+/// to remove.
+pub(crate) fn from_etf(bytes: &[u8], depth: usize, out: &mut Vec<u8>) -> Result<usize, Error> {
     let start = out.len();
-    if pack(bytes, &[], out)? {
-        return Ok(());
+    if let Some(length) = pack(bytes, depth, &[], out)? {
+        return Ok(length);
     }
     // That a list is improper shows at its end. Each could be taken back there, but then lists inside of lists would be gone over once
     // for each level; so once there is one, all are looked for first.
     out.truncate(start);
     let improper = improper(bytes)?;
     // There is none that was not found.
-    if pack(bytes, &improper, out)? { Ok(()) } else { Err(damaged(0, "a list is improper that was not before")) }
+    pack(bytes, depth, &improper, out)?.ok_or_else(|| damaged(0, "a list is improper that was not before"))
+}
+
+/// Appends the ETF map at the start of `bytes` without the entries of the keys that `dropped` names; they are only stepped over. A key is
+/// named by its number, or by its text if it has none. `None`, and nothing is appended: it is no map.
+pub(crate) fn without(bytes: &[u8], dropped: impl Fn(Result<u16, &[u8]>) -> bool, out: &mut Vec<u8>) -> Result<Option<()>, Error> {
+    if bytes.first() != Some(&term::MAP) {
+        return Ok(None);
+    }
+    let Some(map) = term::head(bytes, 0) else { return Err(term::explain(bytes, 0)) };
+    let (head, mut count, mut at) = (out.len(), 0, map.end);
+    let form = form_of(term::MAP, bytes.get(at), map.children);
+    let reserved = put::begin(map.children / 2, out);
+    for _ in 0..map.children / 2 {
+        let (start, before) = (at, out.len());
+        at = key(bytes, at, form == Form::AtomMap, 1, out)?;
+        if named(bytes.get(start..at).unwrap_or_default()).is_some_and(&dropped) {
+            out.truncate(before);
+            at = walk::check(bytes, at, 1, DEPTH_MAX)?;
+        } else {
+            count += 1;
+            at += from_etf(bytes.get(at..).unwrap_or_default(), 1, out)?;
+        }
+    }
+    put::end(if count == 0 { Form::Map } else { form }, head, reserved, count, out);
+    Ok(Some(()))
+}
+
+/// What a key is called, if it is a text or one of the atoms that the packed form has.
+fn named(raw: &[u8]) -> Option<Result<u16, &[u8]>> {
+    let name = term::text(raw)?;
+    (raw.first() == Some(&term::BINARY) || is_atom(name)).then(|| keys::key(name).ok_or(name))
+}
+
+/// Room that lies ready for one entry: a key and a value of the usual kinds, of which strings take most.
+const ROOM: usize = KEY_ROOM + 1 + STRING_ROOM;
+const KEY_ROOM: usize = 2;
+/// Strings of less than this are written in whole steps of [`STRING_STEP`].
+const STRING_ROOM: usize = 64;
+const STRING_STEP: usize = 16;
+/// What is enough bytes for the head of a key or value of a usual kind: with so many left, one comparison of lengths serves them all.
+const HEAD_BYTES: usize = 16;
+
+/// Makes room behind `end`. What lies there means nothing: it is written over, or cut off at the end. Much at once would be cleared for
+/// nothing where objects are small.
+#[inline(never)]
+fn widen(out: &mut Vec<u8>, end: usize) {
+    const STEP: usize = 256;
+    out.resize(end + STEP, 0);
+}
+
+/// Takes the bytes that mean nothing off, lets `write` append something that is none of the usual kinds, and gives where that ends.
+#[inline(always)]
+fn appended<T>(out: &mut Vec<u8>, end: &mut usize, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    out.truncate(*end);
+    let result = write(out);
+    *end = out.len();
+    result
 }
 
 /// The same, but for lists whose tail is no empty list. Those that begin at the places in `improper`, which ascend, are kept as they are;
-/// `false`: there is another one.
-fn pack(bytes: &[u8], mut improper: &[usize], out: &mut Vec<u8>) -> Result<bool, Error> {
+/// `None`: there is another one.
+///
+/// Every write of the cache begins with this, so it is made to be quick where terms are of the usual kinds: [`entries`] and [`elements`]
+/// go over those in a row. `out` is longer than what was written, which ends at `end`, so that an entry is one comparison and a few stores of
+/// fixed size, where a push for each part of it would be as many calls.
+fn pack(bytes: &[u8], depth: usize, mut improper: &[usize], out: &mut Vec<u8>) -> Result<Option<usize>, Error> {
+    let mut end = out.len();
     // `open` holds the containers around `here`: as many as it is deep.
-    let mut here = Open { form: Form::List, left: 1, count: 1, head: out.len(), reserved: 0 };
+    let mut here = Open { form: Form::List, left: 1, count: 1, head: end, reserved: 0 };
     let mut open = Stack::new(here);
-    let mut at = 0;
+    let mut rest = bytes;
     loop {
-        if here.left == 0 {
-            let Some(outer) = open.pop() else { return Ok(true) };
-            if here.form != Form::List {
-                put::end(here.form, here.head, here.reserved, here.count, out);
-            } else if bytes.get(at) == Some(&term::NIL) {
-                at += 1;
-                put::end(Form::List, here.head, here.reserved, here.count, out);
-            } else {
-                return Ok(false);
+        let mut keyed = false;
+        if here.left != 0 {
+            if out.len() < end + ROOM {
+                widen(out, end);
+            }
+            match here.form {
+                Form::AtomMap => (rest, here.left, end, keyed) = entries(rest, here.left, out, end),
+                Form::List => (rest, here.left, end) = elements(rest, here.left, out, end),
+                Form::Map => {}
+            }
+        }
+        if here.left == 0 && !keyed {
+            let Some(outer) = open.pop() else {
+                out.truncate(end);
+                return Ok(Some(bytes.len() - rest.len()));
+            };
+            if here.form == Form::List {
+                let Some((&term::NIL, behind)) = rest.split_first() else { return Ok(None) };
+                rest = behind;
+            }
+            match put::end_at(here.form, here.head, here.reserved, here.count as usize, end, out) {
+                Some(closed) => end = closed,
+                None => appended(out, &mut end, |out| put::end(here.form, here.head, here.reserved, here.count as usize, out)),
             }
             here = outer;
             continue;
         }
-        here.left -= 1;
-        if here.form != Form::List {
-            at = key(bytes, at, here.form == Form::AtomMap, open.len(), out)?;
+        if !keyed {
+            if out.len() < end + ROOM {
+                continue;
+            }
+            here.left -= 1;
+            if here.form != Form::List {
+                let (at, atoms) = (bytes.len() - rest.len(), here.form == Form::AtomMap);
+                let at = appended(out, &mut end, |out| key(bytes, at, atoms, depth + open.len(), out))?;
+                rest = bytes.get(at..).unwrap_or_default();
+            }
         }
-        // What Discord sends, in an order that makes the usual case quick.
-        match *bytes.get(at..).unwrap_or_default() {
-            [term::SMALL_ATOM | term::SMALL_ATOM_UTF8, 3, b'n', b'i', b'l', ..] => {
-                put::null(out);
-                at += 5;
-            }
-            [term::ATOM | term::ATOM_UTF8, 0, 3, b'n', b'i', b'l', ..] => {
-                put::null(out);
-                at += 6;
-            }
-            [term::SMALL_ATOM | term::SMALL_ATOM_UTF8, 5, b'f', b'a', b'l', b's', b'e', ..] => {
-                put::bool(false, out);
-                at += 7;
-            }
-            [term::ATOM | term::ATOM_UTF8, 0, 5, b'f', b'a', b'l', b's', b'e', ..] => {
-                put::bool(false, out);
-                at += 8;
-            }
-            [term::SMALL_ATOM | term::SMALL_ATOM_UTF8, 4, b't', b'r', b'u', b'e', ..] => {
-                put::bool(true, out);
-                at += 6;
-            }
-            [term::ATOM | term::ATOM_UTF8, 0, 4, b't', b'r', b'u', b'e', ..] => {
-                put::bool(true, out);
-                at += 7;
-            }
-            [term::SMALL_INTEGER, value, ..] => {
-                put::uint(u64::from(value), out);
-                at += 2;
-            }
-            [term::SMALL_BIG, 8, 0, a, b, c, d, e, f, g, h, ..] => {
-                put::uint(u64::from_le_bytes([a, b, c, d, e, f, g, h]), out);
-                at += 11;
-            }
-            [term::BINARY, a, b, c, d, ref rest @ ..] => {
-                let length = u32::from_be_bytes([a, b, c, d]) as usize;
-                let Some(text) = rest.get(..length) else { return Err(term::explain(bytes, at)) };
-                put::string(text, out);
-                at += 5 + length;
-            }
-            [term::NIL, ..] => {
-                // To every walk over ETF this is a scalar: it may lie where no other list may.
-                put::empty_list(out);
-                at += 1;
-            }
-            [tag @ (term::MAP | term::LIST), a, b, c, d, ref rest @ ..] => {
-                deeper(&open, at)?;
+        let at = bytes.len() - rest.len();
+        match *rest {
+            [tag @ (term::MAP | term::LIST), a, b, c, d, ref behind @ ..] => {
+                deeper(depth + open.len(), at)?;
                 let count = u32::from_be_bytes([a, b, c, d]) as usize;
-                if improper.first() == Some(&at) {
-                    improper = &improper[1..];
-                    at = keep(bytes, at, open.len(), out)?;
+                let kept = improper.first() == Some(&at);
+                // More than there can be; or a list without elements that is not NIL: only its tail.
+                if kept || count > behind.len() || count == 0 && tag == term::LIST {
+                    if kept {
+                        improper = &improper[1..];
+                    }
+                    let at = appended(out, &mut end, |out| keep(bytes, at, depth + open.len(), out))?;
+                    rest = bytes.get(at..).unwrap_or_default();
                     continue;
                 }
-                let form = match (tag, rest.first()) {
-                    (term::LIST, _) => Form::List,
-                    (_, Some(&(term::SMALL_ATOM | term::SMALL_ATOM_UTF8 | term::ATOM | term::ATOM_UTF8))) if count != 0 => Form::AtomMap,
-                    _ => Form::Map,
-                };
-                if count > rest.len() || count == 0 && form == Form::List {
-                    // More than there can be; or a list without elements that is not NIL: only its tail.
-                    at = keep(bytes, at, open.len(), out)?;
-                    continue;
+                let reserved = put::reserve(count);
+                if out.len() < end + usize::from(reserved) {
+                    widen(out, end);
                 }
-                let head = out.len();
-                let reserved = put::begin(count, out);
                 open.push(here);
-                here = Open { form, left: count, count, head, reserved };
-                at += 5;
+                here = Open { form: form_of(tag, behind.first(), count), left: count as u32, count: count as u32, head: end, reserved };
+                end += usize::from(reserved);
+                rest = behind;
             }
-            _ => at = rare(bytes, at, open.len(), out)?,
+            [term::BINARY, a, b, c, d, ref behind @ ..] => {
+                let length = u32::from_be_bytes([a, b, c, d]) as usize;
+                let Some((text, behind)) = behind.split_at_checked(length) else { return Err(term::explain(bytes, at)) };
+                appended(out, &mut end, |out| put::string(text, out));
+                rest = behind;
+            }
+            [term::NIL, ref behind @ ..] => {
+                // To every walk over ETF this is a scalar: it may lie where no other list may.
+                appended(out, &mut end, |out| out.extend_from_slice(&EMPTY_LIST));
+                rest = behind;
+            }
+            _ => {
+                let at = appended(out, &mut end, |out| rare(bytes, at, depth + open.len(), out))?;
+                rest = bytes.get(at..).unwrap_or_default();
+            }
         }
     }
+}
+
+/// Writes entries at `end` as long as their keys are known atoms, their values of the usual kinds, and there is room. Gives what lies behind,
+/// how many entries are left, where what was written ends, and whether the next key was written and its value was not.
+#[inline(never)]
+fn entries<'a>(mut rest: &'a [u8], mut left: u32, out: &mut [u8], mut end: usize) -> (&'a [u8], u32, usize, bool) {
+    while left != 0 {
+        let Some(room) = out.get_mut(end..).and_then(|room| room.first_chunk_mut::<ROOM>()) else { break };
+        let Some((code, value)) = quick_key(rest) else { break };
+        let (packed, length) = put::key_bytes(code);
+        let [first, second, more @ ..] = room;
+        (*first, *second) = (packed[0], packed[1]);
+        left -= 1;
+        let read = if length == 1 {
+            // The value begins in the place of the second byte.
+            let [_, room @ ..] = room;
+            room.first_chunk_mut().and_then(|room| quick_value(value, room))
+        } else {
+            quick_value(value, more)
+        };
+        end += length;
+        let Some((behind, written)) = read else { return (value, left, end, true) };
+        end += written;
+        rest = behind;
+    }
+    (rest, left, end, false)
+}
+
+/// Writes values at `end` as long as they are of the usual kinds and there is room. Gives what lies behind, how many are left, and where what
+/// was written ends.
+#[inline(never)]
+fn elements<'a>(mut rest: &'a [u8], mut left: u32, out: &mut [u8], mut end: usize) -> (&'a [u8], u32, usize) {
+    while left != 0 {
+        let Some(room) = out.get_mut(end..).and_then(|room| room.first_chunk_mut()) else { break };
+        let Some((behind, written)) = quick_value(rest, room) else { break };
+        left -= 1;
+        end += written;
+        rest = behind;
+    }
+    (rest, left, end)
+}
+
+/// What a container is, by its tag, the tag of its first key, and how many terms it has.
+#[inline(always)]
+fn form_of(tag: u8, first: Option<&u8>, count: usize) -> Form {
+    match (tag, first) {
+        (term::LIST, _) => Form::List,
+        (_, Some(&(term::SMALL_ATOM | term::SMALL_ATOM_UTF8 | term::ATOM | term::ATOM_UTF8))) if count != 0 => Form::AtomMap,
+        _ => Form::Map,
+    }
+}
+
+/// The number of a known key that is an atom, and what lies behind it. `None` for others, and close to the end of the bytes.
+#[inline(always)]
+fn quick_key(rest: &[u8]) -> Option<(u16, &[u8])> {
+    let head = rest.first_chunk::<HEAD_BYTES>()?;
+    let (start, length, first) = if head[0] == term::ATOM && head[1] == 0 {
+        (3, head[2], word(head, 3))
+    } else if head[0] == term::SMALL_ATOM || head[0] == term::SMALL_ATOM_UTF8 {
+        (2, head[1], word(head, 2))
+    } else {
+        return None;
+    };
+    let length = usize::from(length);
+    let (name, behind) = rest.split_at_checked(start + length)?;
+    Some((keys::key_at(first, length, name)?, behind))
+}
+
+/// Eight bytes from `at` on as a number.
+#[inline(always)]
+fn word(head: &[u8; HEAD_BYTES], at: usize) -> u64 {
+    head.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// Which bytes of a number are those of the first so many.
+const MASKS: [u64; 9] = [0, 0xff, 0xffff, 0xff_ffff, 0xffff_ffff, 0xff_ffff_ffff, 0xffff_ffff_ffff, 0xff_ffff_ffff_ffff, u64::MAX];
+const NIL: u64 = u64::from_le_bytes(*b"nil\0\0\0\0\0");
+const TRUE: u64 = u64::from_le_bytes(*b"true\0\0\0\0");
+const FALSE: u64 = u64::from_le_bytes(*b"false\0\0\0");
+
+/// What the text of an atom, behind its length in a number, stands for in the packed form, and the length of both.
+#[inline(always)]
+fn quick_atom(text: u64) -> Option<(u8, usize)> {
+    if text & MASKS[4] == NIL << 8 | 3 {
+        Some((super::NULL, 4))
+    } else if text & MASKS[6] == FALSE << 8 | 5 {
+        Some((super::FALSE, 6))
+    } else if text & MASKS[5] == TRUE << 8 | 4 {
+        Some((super::TRUE, 5))
+    } else {
+        None
+    }
+}
+
+/// Writes a value of those that Discord sends most; gives what lies behind it, and how many bytes were written. `None` for others, and close
+/// to the end of the bytes: nothing is written that counts.
+#[inline(always)]
+fn quick_value<'a>(rest: &'a [u8], room: &mut [u8; 1 + STRING_ROOM]) -> Option<(&'a [u8], usize)> {
+    let head = rest.first_chunk::<HEAD_BYTES>()?;
+    let (read, written) = match head[0] {
+        tag @ (term::ATOM | term::SMALL_ATOM | term::SMALL_ATOM_UTF8) => {
+            // Behind the tag, or behind the first byte of a length of two bytes.
+            let (start, text) = if tag == term::ATOM { (2, word(head, 2)) } else { (1, word(head, 1)) };
+            if tag == term::ATOM && head[1] != 0 {
+                return None;
+            }
+            let (value, length) = quick_atom(text)?;
+            room[0] = value;
+            (start + length, 1)
+        }
+        term::SMALL_INTEGER => (2, put::uint_at(u64::from(head[1]), room)),
+        term::INTEGER => {
+            let value = i32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+            (5, if value < 0 { put::negative_at(-1 - i64::from(value), room) } else { put::uint_at(value as u64, room) })
+        }
+        term::SMALL_BIG if head[2] == 0 => {
+            let length = usize::from(head[1]);
+            (3 + length, put::uint_at(word(head, 3) & MASKS.get(length)?, room))
+        }
+        term::BINARY => {
+            let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+            let (text, behind) = rest.get(5..)?.split_at_checked(length)?;
+            if let Some(written) = put::small(text, room) {
+                return Some((behind, written));
+            }
+            if length >= STRING_ROOM {
+                return None;
+            }
+            room[0] = super::STR0 | length as u8;
+            let [_, room @ ..] = room;
+            let (steps, _) = room.as_chunks_mut::<STRING_STEP>();
+            // What lies behind the text is copied along: a copy of a known size is a load and a store.
+            for (place, from) in steps.iter_mut().zip((5..5 + length).step_by(STRING_STEP)) {
+                match rest.get(from..).and_then(|rest| rest.first_chunk::<STRING_STEP>()) {
+                    Some(chunk) => *place = *chunk,
+                    None => {
+                        let last = rest.get(from..5 + length)?;
+                        place.get_mut(..last.len())?.copy_from_slice(last);
+                    }
+                }
+            }
+            return Some((behind, 1 + length));
+        }
+        term::NIL => {
+            // To every walk over ETF this is a scalar: it may lie where no other list may.
+            (room[0], room[1]) = (EMPTY_LIST[0], EMPTY_LIST[1]);
+            (1, EMPTY_LIST.len())
+        }
+        _ => return None,
+    };
+    Some((rest.get(read..)?, written))
 }
 
 /// Where lists begin whose tail is no empty list, ascending; without those inside of others, of keys, and of what is kept as it is anyway.
@@ -190,8 +395,8 @@ fn improper(bytes: &[u8]) -> Result<Vec<usize>, Error> {
 
 /// Whether there may be a container here.
 #[inline]
-fn deeper(open: &Stack<Open>, at: usize) -> Result<(), Error> {
-    if open.len() >= DEPTH_MAX as usize {
+fn deeper(depth: usize, at: usize) -> Result<(), Error> {
+    if depth >= DEPTH_MAX as usize {
         return Err(Error::new(at, ErrorKind::TooDeep { depth_max: DEPTH_MAX }));
     }
     Ok(())
@@ -211,7 +416,7 @@ fn rare(bytes: &[u8], at: usize, depth: usize, out: &mut Vec<u8>) -> Result<usiz
     let Some(head) = term::head(bytes, at) else { return Err(term::explain(bytes, at)) };
     let raw = bytes.get(at..head.end).unwrap_or_default();
     match *raw {
-        [term::INTEGER | term::SMALL_BIG | term::LARGE_BIG, ..] => {
+        [term::SMALL_INTEGER | term::INTEGER | term::SMALL_BIG | term::LARGE_BIG, ..] => {
             if !term::int(raw).and_then(Int::to_i128).is_some_and(|int| put::int(int, out)) {
                 return keep(bytes, at, depth, out);
             }
@@ -288,4 +493,213 @@ fn other_key(bytes: &[u8], at: usize, atoms: bool, depth: usize, out: &mut Vec<u
         }
     }
     Ok(head.end)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::packed::text;
+
+    /// [`super::pack`] without any haste: one push after the other.
+    fn plainly(bytes: &[u8], mut improper: &[usize], out: &mut Vec<u8>) -> Result<bool, Error> {
+        // `open` holds the containers around `here`: as many as it is deep.
+        let mut here = Open { form: Form::List, left: 1, count: 1, head: out.len(), reserved: 0 };
+        let mut open = Stack::new(here);
+        let mut at = 0;
+        loop {
+            if here.left == 0 {
+                let Some(outer) = open.pop() else { return Ok(true) };
+                if here.form != Form::List {
+                    put::end(here.form, here.head, here.reserved, here.count as usize, out);
+                } else if bytes.get(at) == Some(&term::NIL) {
+                    at += 1;
+                    put::end(Form::List, here.head, here.reserved, here.count as usize, out);
+                } else {
+                    return Ok(false);
+                }
+                here = outer;
+                continue;
+            }
+            here.left -= 1;
+            if here.form != Form::List {
+                at = super::key(bytes, at, here.form == Form::AtomMap, open.len(), out)?;
+            }
+            match *bytes.get(at..).unwrap_or_default() {
+                [term::BINARY, a, b, c, d, ref rest @ ..] => {
+                    let length = u32::from_be_bytes([a, b, c, d]) as usize;
+                    let Some(text) = rest.get(..length) else { return Err(term::explain(bytes, at)) };
+                    put::string(text, out);
+                    at += 5 + length;
+                }
+                [term::NIL, ..] => {
+                    // To every walk over ETF this is a scalar: it may lie where no other list may.
+                    out.extend_from_slice(&EMPTY_LIST);
+                    at += 1;
+                }
+                [tag @ (term::MAP | term::LIST), a, b, c, d, ref rest @ ..] => {
+                    deeper(open.len(), at)?;
+                    let count = u32::from_be_bytes([a, b, c, d]) as usize;
+                    if improper.first() == Some(&at) {
+                        improper = &improper[1..];
+                        at = keep(bytes, at, open.len(), out)?;
+                        continue;
+                    }
+                    let form = match (tag, rest.first()) {
+                        (term::LIST, _) => Form::List,
+                        (_, Some(&(term::SMALL_ATOM | term::SMALL_ATOM_UTF8 | term::ATOM | term::ATOM_UTF8))) if count != 0 => {
+                            Form::AtomMap
+                        }
+                        _ => Form::Map,
+                    };
+                    if count > rest.len() || count == 0 && form == Form::List {
+                        // More than there can be; or a list without elements that is not NIL: only its tail.
+                        at = keep(bytes, at, open.len(), out)?;
+                        continue;
+                    }
+                    let head = out.len();
+                    let reserved = put::begin(count, out);
+                    open.push(here);
+                    here = Open { form, left: count as u32, count: count as u32, head, reserved };
+                    at += 5;
+                }
+                _ => at = rare(bytes, at, open.len(), out)?,
+            }
+        }
+    }
+
+    fn compare(bytes: &[u8]) {
+        for improper in [&[][..], &improper(bytes).unwrap_or_default()] {
+            let (mut quick, mut plain) = (b"before".to_vec(), b"before".to_vec());
+            let (read, length) = (pack(bytes, 0, improper, &mut quick), plainly(bytes, improper, &mut plain));
+            assert_eq!(read.map(|length| length.is_some()), length, "{bytes:?}");
+            if length == Ok(true) {
+                assert_eq!(quick, plain, "{bytes:?}");
+                assert_eq!(read.unwrap(), Some(walk::check(bytes, 0, 0, DEPTH_MAX).unwrap()));
+            }
+        }
+    }
+
+    /// Numbers that look random, the same in every run.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, n: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) as usize % n
+        }
+
+        fn of<'a>(&mut self, from: &[&'a [u8]]) -> &'a [u8] {
+            from[self.below(from.len())]
+        }
+
+        fn name(&mut self) -> Vec<u8> {
+            match self.below(8) {
+                0 => self.of(&[b"unheard_of", b"", b"n", b"idx", b"communication_disabled_until_then", &[b'k'; 255]]).to_vec(),
+                _ => keys::KEYS[self.below(keys::KEYS.len())].as_bytes().to_vec(),
+            }
+        }
+
+        fn text(&mut self) -> Vec<u8> {
+            match self.below(6) {
+                0 => vec![b'x'; self.below(80)],
+                1 => vec![b'7'; self.below(24)],
+                2 => keys::WORDS[self.below(keys::WORDS.len())].as_bytes().to_vec(),
+                3 => {
+                    let mut text = Vec::new();
+                    text::write_hash(self.below(2) == 0, &[self.below(256) as u8; 16], &mut text);
+                    text
+                }
+                4 => vec![b'y'; self.below(70_000)],
+                _ => self
+                    .of(&[b"2023-04-11T09:33:12.529000+00:00", b"2023-04-11T09:33:12Z", b"17592884729911706", b"0", b"08", b"\xff\xfe"])
+                    .to_vec(),
+            }
+        }
+    }
+
+    fn atom(numbers: &mut Numbers, name: &[u8], out: &mut Vec<u8>) {
+        match numbers.below(6) {
+            0 => out.extend([term::SMALL_ATOM, name.len() as u8]),
+            1 => out.extend([term::SMALL_ATOM_UTF8, name.len() as u8]),
+            2 => out.extend([term::ATOM_UTF8, 0, name.len() as u8]),
+            _ => out.extend([term::ATOM, 0, name.len() as u8]),
+        }
+        out.extend(name);
+    }
+
+    fn binary(text: &[u8], out: &mut Vec<u8>) {
+        out.push(term::BINARY);
+        out.extend((text.len() as u32).to_be_bytes());
+        out.extend(text);
+    }
+
+    /// Appends a term with no more than so many levels.
+    fn any_term(numbers: &mut Numbers, levels: usize, out: &mut Vec<u8>) {
+        match numbers.below(if levels == 0 { 9 } else { 14 }) {
+            0 | 1 => {
+                let name = numbers.of(&[b"nil", b"true", b"false", b"null", b"ni", b"nill", b"falsey", b"online"]);
+                atom(numbers, name, out);
+            }
+            2 => out.extend([term::SMALL_INTEGER, numbers.below(256) as u8]),
+            3 => {
+                out.push(term::INTEGER);
+                let size = 8 * numbers.below(4);
+                out.extend(((numbers.below(1 << 31) as i32 >> size) * if size == 8 { -1 } else { 1 }).to_be_bytes());
+            }
+            4 | 5 => {
+                let size = numbers.below(11);
+                out.extend([term::SMALL_BIG, size as u8, (numbers.below(8) == 0) as u8]);
+                (0..size).for_each(|_| out.push(numbers.below(256) as u8));
+            }
+            6 => binary(&numbers.text(), out),
+            7 => out.push(term::NIL),
+            8 => out.extend(numbers.of(&[b"F\x3f\xf8\0\0\0\0\0\0", b"k\0\x03abc", b"h\0", b"o\0\0\0\x01\0\x07"])),
+            9..12 => {
+                let (many, atoms) = (numbers.below(if levels > 2 { 40 } else { 6 }), numbers.below(4) != 0);
+                out.push(term::MAP);
+                out.extend((many as u32).to_be_bytes());
+                for _ in 0..many {
+                    let name = numbers.name();
+                    match numbers.below(16) {
+                        0 => any_term(numbers, 0, out),
+                        kind if (kind == 1) != atoms => atom(numbers, &name, out),
+                        _ => binary(&name, out),
+                    }
+                    any_term(numbers, levels - 1, out);
+                }
+            }
+            _ => {
+                let many = numbers.below(20);
+                out.push(term::LIST);
+                out.extend((many as u32).to_be_bytes());
+                (0..many).for_each(|_| any_term(numbers, levels - 1, out));
+                if numbers.below(12) == 0 { any_term(numbers, 0, out) } else { out.push(term::NIL) }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_packed_in_haste_is_what_is_packed_plainly() {
+        let mut numbers = Numbers(11);
+        for round in 0..4_000 {
+            let mut bytes = Vec::new();
+            any_term(&mut numbers, round % 4, &mut bytes);
+            let whole = bytes.len();
+            // The same with other bytes behind it, which are not looked at.
+            bytes.extend([b'm'; 20]);
+            compare(&bytes);
+            bytes.truncate(whole);
+            compare(&bytes);
+            if bytes.len() > 10_000 {
+                continue;
+            }
+            compare(&bytes[..numbers.below(bytes.len())]);
+            for _ in 0..4 {
+                let at = numbers.below(bytes.len());
+                bytes[at] = b"dwsmabnjFktlih\0\x01\x02\xff"[numbers.below(18)];
+                compare(&bytes);
+            }
+        }
+    }
 }

@@ -107,8 +107,9 @@ const WORD_NAMES: [&str; 99] = [
     "HUB", "LINKED_TO_HUB", "DEVELOPER_SUPPORT_SERVER", "CREATOR_STORE_PAGE", "CREATOR_MONETIZABLE_PROVISIONAL", "GUILD_TAGS",
     "ENHANCED_ROLE_COLORS",];
 
-/// Slots of a table of names: open addressing, twice to four times as many slots as names.
-const SLOTS: usize = 2048;
+/// Slots of a table of names: open addressing, with so many more slots than names that most names lie where they are looked for first.
+const SLOTS: usize = 4096;
+/// Stands in slots without a name; no name has this number.
 const EMPTY: u16 = u16::MAX;
 
 static KEY_SLOTS: [u16; SLOTS] = slots(&KEY_NAMES);
@@ -119,7 +120,7 @@ const fn slots<const N: usize>(names: &[&str; N]) -> [u16; SLOTS] {
     let mut slots = [EMPTY; SLOTS];
     let mut code = 0;
     while code < N {
-        let mut slot = mix(mark(names[code].as_bytes()));
+        let mut slot = mark(names[code].as_bytes()).slot();
         while slots[slot] != EMPTY {
             slot = (slot + 1) % SLOTS;
         }
@@ -140,18 +141,23 @@ const fn word(bytes: &[u8], at: usize, len: usize) -> u64 {
     word
 }
 
-/// The slot to begin at.
-const fn mix(mark: Mark) -> usize {
-    let sum = mark.first.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ mark.last.wrapping_mul(0xc2b2_ae3d_27d4_eb4f) ^ mark.len as u64;
-    (sum.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53) as usize
-}
-
-/// A name as what is compared first: its first and last eight bytes and its length, which is all of a name of at most 16 bytes.
+/// A name as what is compared first: its first and last eight bytes and its length, which is all of a name of at most 16 bytes. `last` is 0
+/// where the name has no more than eight.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Mark {
     first: u64,
     last: u64,
     len: usize,
+}
+
+impl Mark {
+    /// The slot to begin at.
+    #[inline(always)]
+    const fn slot(self) -> usize {
+        let sum = self.first ^ self.last.rotate_left(29) ^ self.len as u64;
+        // The upper bits of the product depend on all of the lower ones.
+        (sum.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SLOTS.ilog2())) as usize
+    }
 }
 
 static KEY_MARKS: [Mark; KEY_COUNT] = marks(&KEY_NAMES);
@@ -169,11 +175,8 @@ const fn marks<const N: usize>(names: &[&str; N]) -> [Mark; N] {
 
 const fn mark(name: &[u8]) -> Mark {
     let len = name.len();
-    if len >= 8 {
-        Mark { first: word(name, 0, 8), last: word(name, len - 8, 8), len }
-    } else {
-        Mark { first: word(name, 0, len), last: 0, len }
-    }
+    let first = word(name, 0, if len < 8 { len } else { 8 });
+    Mark { first, last: if len > 8 { word(name, len - 8, 8) } else { 0 }, len }
 }
 
 /// [`mark`] in whole words.
@@ -181,7 +184,9 @@ const fn mark(name: &[u8]) -> Mark {
 fn quick_mark(name: &[u8]) -> Mark {
     let len = name.len();
     match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-        (Some(first), Some(last)) => Mark { first: u64::from_le_bytes(*first), last: u64::from_le_bytes(*last), len },
+        (Some(first), Some(last)) => {
+            Mark { first: u64::from_le_bytes(*first), last: if len > 8 { u64::from_le_bytes(*last) } else { 0 }, len }
+        }
         _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
             (Some(first), Some(last)) => {
                 // The two halves overlap where the name is shorter than eight bytes, and agree there.
@@ -199,17 +204,14 @@ fn quick_mark(name: &[u8]) -> Mark {
     }
 }
 
+/// The number of the name with this mark; `name` is asked for only where the mark does not hold all of it.
 #[inline(always)]
-fn find(slots: &[u16; SLOTS], marks: &[Mark], names: &[&str], name: &[u8]) -> Option<u16> {
-    let mark = quick_mark(name);
-    let mut slot = mix(mark);
+fn find<'a>(slots: &[u16; SLOTS], marks: &[Mark], names: &[&str], mark: Mark, name: impl Fn() -> Option<&'a [u8]>) -> Option<u16> {
+    let mut slot = mark.slot();
     loop {
         let code = slots[slot % SLOTS];
-        if code == EMPTY {
-            return None;
-        }
         let place = usize::from(code);
-        if marks[place] == mark && (mark.len <= 16 || names[place].as_bytes() == name) {
+        if *marks.get(place)? == mark && (mark.len <= 16 || name() == names.get(place).map(|name| name.as_bytes())) {
             return Some(code);
         }
         slot += 1;
@@ -219,7 +221,24 @@ fn find(slots: &[u16; SLOTS], marks: &[Mark], names: &[&str], name: &[u8]) -> Op
 /// The number of a key, if it has one.
 #[inline]
 pub(crate) fn key(name: &[u8]) -> Option<u16> {
-    find(&KEY_SLOTS, &KEY_MARKS, &KEYS, name)
+    find(&KEY_SLOTS, &KEY_MARKS, &KEYS, quick_mark(name), || Some(name))
+}
+
+/// [`key`] for the name of `len` bytes at the end of `name`, whose first eight bytes were read as `first`, with whatever follows in those that the name has not.
+#[inline(always)]
+pub(crate) fn key_at(first: u64, len: usize, name: &[u8]) -> Option<u16> {
+    /// For each length of a name, which bits of its first word are its own. A load is less work than shifting.
+    static OWN: [u64; 256] = {
+        let mut own = [u64::MAX; 256];
+        let mut len = 0;
+        while len < 8 {
+            own[len] = (1 << (8 * len)) - 1;
+            len += 1;
+        }
+        own
+    };
+    let last = if len > 8 { name.last_chunk().map_or(0, |last| u64::from_le_bytes(*last)) } else { 0 };
+    find(&KEY_SLOTS, &KEY_MARKS, &KEYS, Mark { first: first & OWN.get(len)?, last, len }, || name.get(name.len().checked_sub(len)?..))
 }
 
 /// For each first byte, the lengths of the texts that begin with it, a bit each: most texts are none of these, and this tells quickly.
@@ -236,13 +255,15 @@ static WORD_LENGTHS: [u64; 256] = {
 };
 
 /// The number of a text, if it has one.
-#[inline]
+#[inline(always)]
 pub(crate) fn text(text: &[u8]) -> Option<u8> {
     let lengths = WORD_LENGTHS[usize::from(*text.first()?)];
-    if text.len() > 63 || lengths >> text.len() & 1 == 0 {
-        return None;
-    }
-    find(&WORD_SLOTS, &WORD_MARKS, &WORDS, text).map(|code| code as u8)
+    if text.len() > 63 || lengths >> text.len() & 1 == 0 { None } else { likely_text(text) }
+}
+
+#[inline(never)]
+fn likely_text(text: &[u8]) -> Option<u8> {
+    find(&WORD_SLOTS, &WORD_MARKS, &WORDS, quick_mark(text), || Some(text)).map(|code| code as u8)
 }
 
 /// Every key as a packed term: the mark of an atom, a text's tag, the text.
@@ -299,6 +320,12 @@ mod tests {
         for (code, name) in KEYS.iter().enumerate() {
             assert_eq!(key(name.as_bytes()), Some(code as u16), "{name}");
             assert_eq!(key(format!("{name}x").as_bytes()), None);
+            // The text lies behind a tag and a length, and something follows.
+            let atom = format!("w{name}and more");
+            let first = u64::from_le_bytes(*atom.as_bytes()[1..].first_chunk().unwrap());
+            assert_eq!(key_at(first, name.len(), &atom.as_bytes()[..1 + name.len()]), Some(code as u16), "{name}");
+            assert_eq!(key_at(first, name.len() + 3, &atom.as_bytes()[..4 + name.len()]), None);
+            assert_eq!(key_at(first, name.len() + 2000, atom.as_bytes()), None);
             assert_eq!(&term(code, false).unwrap()[1..], name.as_bytes());
             assert_eq!(&term(code, true).unwrap()[2..], name.as_bytes());
         }

@@ -119,6 +119,11 @@ const HEAD32: usize = 9;
 /// Most entries or elements in the shortest form.
 const COUNT_SHORT: usize = 15;
 
+/// Whether these bytes are one packed value as far as its lengths say. What it holds is not looked at.
+pub fn is_one(bytes: &[u8]) -> bool {
+    skip(bytes, 0) == Some(bytes.len())
+}
+
 /// The number under which packed objects know a key; `None` for keys that they hold as text.
 pub fn key_code(key: &str) -> Option<u16> {
     keys::key(key.as_bytes())

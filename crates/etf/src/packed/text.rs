@@ -29,13 +29,8 @@ const SECONDS_A_DAY: u64 = 86_400;
 /// Days from 1970 to the end of 9999.
 const DAYS_MAX: u64 = 2_932_897;
 
-/// Two digits as a number.
-#[inline(always)]
-fn two(text: &[u8], at: usize) -> Option<u64> {
-    let pair = text.get(at..)?.first_chunk::<2>()?;
-    let (tens, ones) = (pair[0].wrapping_sub(b'0'), pair[1].wrapping_sub(b'0'));
-    if tens > 9 || ones > 9 { None } else { Some(u64::from(tens) * 10 + u64::from(ones)) }
-}
+/// February without its leap day. There is no month 0, and it has no days.
+const DAYS_OF_MONTHS: [u8; 13] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 /// Days from 1970-01-01 to a date of the Gregorian calendar (from March on, so that the leap day ends the year).
 #[inline]
@@ -86,28 +81,18 @@ impl Time {
     /// Reads a text that [`Time::write`] would write exactly so.
     #[inline]
     pub(crate) fn parse(text: &[u8]) -> Option<Time> {
-        if text.get(10) != Some(&b'T') || text.get(4) != Some(&b'-') || text.get(7) != Some(&b'-') {
-            return None;
-        }
-        if text.get(13) != Some(&b':') || text.get(16) != Some(&b':') {
-            return None;
-        }
-        let year = two(text, 0)? * 100 + two(text, 2)?;
-        let (month, day, hour) = (two(text, 5)?, two(text, 8)?, two(text, 11)?);
-        let (minute, second) = (two(text, 14)?, two(text, 17)?);
-        let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-        let days_of_month = match month {
-            1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-            4 | 6 | 9 | 11 => 30,
-            2 if leap => 29,
-            2 => 28,
-            _ => return None,
-        };
+        let (whole, rest) = text.split_first_chunk::<19>()?;
+        let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1] = *whole else { return None };
+        let date = eight([y0, y1, y2, y3, m0, m1, d0, d1])?;
+        let clock = eight([b'0', b'0', h0, h1, n0, n1, s0, s1])?;
+        let (year, month, day) = (date / 10_000, date / 100 % 100, date % 100);
+        let (hour, minute, second) = (clock / 10_000, clock / 100 % 100, clock % 100);
+        let leap = month == 2 && year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+        let days_of_month = u64::from(*DAYS_OF_MONTHS.get(month as usize)?) + u64::from(leap);
         if year < 1970 || day == 0 || day > days_of_month || hour > 23 || minute > 59 || second > 59 {
             return None;
         }
         let seconds = days(year, month, day) * SECONDS_A_DAY + hour * 3600 + minute * 60 + second;
-        let rest = text.get(19..)?;
         let (fraction, zulu) = match rest {
             [fraction @ .., b'Z'] => (fraction, true),
             [fraction @ .., b'+', b'0', b'0', b':', b'0', b'0'] => (fraction, false),
@@ -115,9 +100,9 @@ impl Time {
         };
         let (form, count) = match *fraction {
             [] => (2, seconds),
-            [b'.', _, _, _] => (3, seconds * 1_000 + two(fraction, 1)? * 10 + one(fraction, 3)?),
-            [b'.', _, _, _, _, _, _] => {
-                let micros = two(fraction, 1)? * 10_000 + two(fraction, 3)? * 100 + two(fraction, 5)?;
+            [b'.', a, b, c] => (3, seconds * 1_000 + eight([b'0', b'0', b'0', b'0', b'0', a, b, c])?),
+            [b'.', a, b, c, d, e, f] => {
+                let micros = eight([b'0', b'0', a, b, c, d, e, f])?;
                 if micros % 1_000 == 0 { (0, seconds * 1_000 + micros / 1_000) } else { (1, seconds * 1_000_000 + micros) }
             }
             _ => return None,
@@ -162,34 +147,39 @@ impl Time {
     }
 }
 
-#[inline(always)]
-fn one(text: &[u8], at: usize) -> Option<u64> {
-    let digit = text.get(at)?.wrapping_sub(b'0');
-    if digit > 9 { None } else { Some(u64::from(digit)) }
-}
-
-/// A value per hexadecimal digit in lower case; 255 for other bytes.
-static HEX: [u8; 256] = {
-    let mut table = [255; 256];
-    let mut n = 0;
-    while n < 16 {
-        table[b"0123456789abcdef"[n] as usize] = n as u8;
-        n += 1;
-    }
-    table
-};
-
 /// 32 hexadecimal digits in lower case.
 #[inline]
 pub(crate) fn hash(text: &[u8; 32]) -> Option<[u8; 16]> {
     let mut hash = [0; 16];
-    let mut all = 0;
-    for (byte, pair) in hash.iter_mut().zip(text.chunks_exact(2)) {
-        let (high, low) = (HEX[usize::from(pair[0])], HEX[usize::from(pair[1])]);
-        all |= high | low;
-        *byte = high << 4 | low & 15;
+    let (words, _) = text.as_chunks::<8>();
+    let (room, _) = hash.as_chunks_mut::<4>();
+    for (room, word) in room.iter_mut().zip(words) {
+        *room = eight_hex(*word)?;
     }
-    if all > 15 { None } else { Some(hash) }
+    Some(hash)
+}
+
+/// Eight hexadecimal digits in lower case as four bytes, all at once.
+#[inline(always)]
+fn eight_hex(text: [u8; 8]) -> Option<[u8; 4]> {
+    /// A number for each byte.
+    const fn each(byte: u64) -> u64 {
+        byte * 0x0101_0101_0101_0101
+    }
+    let word = u64::from_le_bytes(text);
+    // Digits are 30 to 39, letters 61 to 66. No sum here carries from one byte into the next.
+    let letters = word >> 6 & each(1);
+    let low = word & each(0x0f);
+    let high_wrong = (word & each(0xf0)) ^ (each(0x30) + letters * 0x30);
+    let too_large = (low + each(6) + letters * 3) & each(0x10);
+    let no_letter = !(low + each(0x0f)) & letters << 4;
+    if high_wrong | too_large | no_letter != 0 {
+        return None;
+    }
+    let values = low + letters * 9;
+    let pairs = (values << 4 | values >> 8) & 0x00ff_00ff_00ff_00ff;
+    let pairs = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
+    Some(((pairs | pairs >> 16) as u32).to_le_bytes())
 }
 
 /// Appends the digits.
@@ -363,5 +353,19 @@ mod tests {
         assert_eq!(out, b"a_b9c1b3a0a4bb71b9cbd1ab7e5d32e7a4");
         assert_eq!(hash(b"B9c1b3a0a4bb71b9cbd1ab7e5d32e7a4"), None);
         assert_eq!(hash(b"g9c1b3a0a4bb71b9cbd1ab7e5d32e7a4"), None);
+        // Every byte in every place.
+        for place in 0..32 {
+            for byte in 0..=255u8 {
+                let mut text = *text;
+                text[place] = byte;
+                let value = b"0123456789abcdef".iter().position(|digit| *digit == byte);
+                let read = hash(&text);
+                assert_eq!(read.is_some(), value.is_some(), "{place} {byte}");
+                if let (Some(read), Some(value)) = (read, value) {
+                    let pair = read[place / 2];
+                    assert_eq!(usize::from(if place % 2 == 0 { pair >> 4 } else { pair & 15 }), value);
+                }
+            }
+        }
     }
 }
