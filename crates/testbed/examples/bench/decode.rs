@@ -5,7 +5,6 @@
 //! the machine only ever adds.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use bytes::Bytes;
 use trunkline_discord::{Compression, Encoding, Envelope};
@@ -13,14 +12,9 @@ use trunkline_etf::{Limits, Value, transcode};
 use trunkline_gateway::inflate::{InflateLimits, Inflater};
 use trunkline_sim::Mix;
 
+use crate::stream::{Best, LEVEL, PIECE, zstd_stream};
 use crate::table::{Binding, Table};
 use crate::{Form, Result, corpus, walk};
-
-/// How Discord packs is not known: the libraries' usual level.
-const LEVEL: u32 = 6;
-const ZSTD_WINDOW_LOG: u32 = 18;
-/// Events measured at a time: some 300 kB in both encodings.
-pub(crate) const PIECE: usize = 128;
 
 /// ETF must be so much faster than `serde_json::Value` of the same event, and JSON so much.
 const ETF_TIMES: f64 = 8.0;
@@ -99,26 +93,6 @@ pub(crate) fn measure(form: Form, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// The best time of every piece, in nanoseconds.
-#[derive(Default)]
-pub(crate) struct Best(Vec<f64>);
-
-impl Best {
-    pub(crate) fn note(&mut self, piece: usize, work: impl FnOnce()) {
-        let began = Instant::now();
-        work();
-        let took = began.elapsed().as_nanos() as f64;
-        if self.0.len() <= piece {
-            self.0.resize(piece + 1, f64::INFINITY);
-        }
-        self.0[piece] = self.0[piece].min(took);
-    }
-
-    pub(crate) fn per_event(&self, events: usize) -> f64 {
-        self.0.iter().sum::<f64>() / events as f64
-    }
-}
-
 fn of_mix(mix: Mix, form: Form) -> Result<Costs> {
     let etf = corpus::record(mix, form.events)?;
     let json = etf.iter().map(|frame| to_json(frame)).collect::<Result<Vec<_>>>()?;
@@ -191,27 +165,6 @@ fn to_json(frame: &[u8]) -> Result<Vec<u8>> {
     let mut json = Vec::new();
     transcode(Value::parse(Encoding::Etf, frame, &Limits::GATEWAY)?, Encoding::Json, &mut json)?;
     Ok(json)
-}
-
-pub(crate) fn zstd_stream(frames: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
-    let words = |code| zstd_safe::get_error_name(code).to_owned();
-    let mut context = zstd_safe::CCtx::create();
-    context.set_parameter(zstd_safe::CParameter::CompressionLevel(i32::try_from(LEVEL)?)).map_err(words)?;
-    context.set_parameter(zstd_safe::CParameter::WindowLog(ZSTD_WINDOW_LOG)).map_err(words)?;
-    let mut packed = Vec::with_capacity(frames.len());
-    for plain in frames {
-        let mut out = vec![0; plain.len() + 256];
-        let mut output = zstd_safe::OutBuffer::around(&mut out[..]);
-        let mut input = zstd_safe::InBuffer::around(plain);
-        while input.pos() < plain.len() {
-            context.compress_stream(&mut output, &mut input).map_err(words)?;
-        }
-        while context.flush_stream(&mut output).map_err(words)? > 0 {}
-        let len = output.pos();
-        out.truncate(len);
-        packed.push(out);
-    }
-    Ok(packed)
 }
 
 fn zlib_stream(frames: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {

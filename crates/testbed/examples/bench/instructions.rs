@@ -3,7 +3,7 @@
 //! Whatever else the machine does leaves instructions alone; it does not leave times alone.
 
 use std::hint::black_box;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -15,11 +15,10 @@ use twilight_cache_inmemory::DefaultInMemoryCache;
 use twilight_gateway::{EventTypeFlags, parse};
 use twilight_model::gateway::event::Event as TwilightEvent;
 
+use crate::stream::{START, frames};
 use crate::{Result, corpus, peers, walk};
 
 const EVENTS: usize = 2_000;
-/// READY and the guilds, which come before.
-const START: &str = ".start";
 
 /// Writes the events of both mixes into files of this folder, each behind its length.
 pub(crate) fn record(folder: &Path) -> Result<bool> {
@@ -38,18 +37,6 @@ fn write(path: &Path, frames: &[Vec<u8>]) -> Result<()> {
         file.write_all(frame)?;
     }
     Ok(file.flush()?)
-}
-
-fn frames(path: &Path) -> Result<Vec<Vec<u8>>> {
-    let mut file = std::io::BufReader::new(std::fs::File::open(path)?);
-    let mut frames = Vec::new();
-    let mut len = [0; 4];
-    while file.read_exact(&mut len).is_ok() {
-        let mut frame = vec![0; u32::from_le_bytes(len) as usize];
-        file.read_exact(&mut frame)?;
-        frames.push(frame);
-    }
-    Ok(frames)
 }
 
 /// Goes over the events of such a file once, in this way.

@@ -23,9 +23,9 @@ mod peers;
 mod process;
 mod shards;
 mod start;
+mod stream;
 mod table;
 mod walk;
-mod whole;
 mod worker;
 
 use std::path::PathBuf;
@@ -104,7 +104,7 @@ fn some(form: Form, parts: &[&str]) -> Result<bool> {
         }
         match (*part, &worlds) {
             ("decode", _) => decode::measure(form, &mut table)?,
-            ("inside", _) => whole::measure(form, &mut table)?,
+            ("inside", _) => table.read(&inside(form)?),
             ("peers", Some(worlds)) => peers::measure(form, worlds, &mut table)?,
             ("start", Some(worlds)) => start::measure(form, &worlds.world, &worlds.etf, &mut table)?,
             ("path", _) => path::measure(form, &binary()?, &mut table)?,
@@ -114,6 +114,18 @@ fn some(form: Form, parts: &[&str]) -> Result<bool> {
         }
     }
     Ok(table.print(form.short))
+}
+
+/// What the program of that name, built beside this one, writes: it has the node's allocator. The others keep the system's, which is what
+/// the peers' figures that they are compared with were taken with.
+fn inside(form: Form) -> Result<String> {
+    let program = std::env::current_exe()?.with_file_name("inside");
+    let done = std::process::Command::new(&program).args([form.events.to_string(), form.rounds.min(10).to_string()]).output();
+    let done = done.map_err(|error| format!("{}: {error}; run scripts/bench, which builds it", program.display()))?;
+    if !done.status.success() {
+        return Err(String::from_utf8_lossy(&done.stderr).into_owned().into());
+    }
+    Ok(String::from_utf8(done.stdout)?)
 }
 
 /// `trunkline`, built beside this program.

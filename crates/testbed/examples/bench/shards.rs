@@ -11,8 +11,8 @@ use trunkline_discord::Compression;
 use trunkline_gateway::inflate::{InflateLimits, Inflater};
 use trunkline_sim::Mix;
 
-use crate::decode::zstd_stream;
 use crate::process::{Play, START, Stage, TICKS_PER_SECOND, http, number, until};
+use crate::stream::zstd_stream;
 use crate::table::Table;
 use crate::{Result, corpus};
 

@@ -35,6 +35,32 @@ impl Table {
         self.0.push(Row { what: what.to_owned(), figures: figures.to_vec(), target: target.to_owned(), missed });
     }
 
+    /// All rows, for the table of another process: [`Table::read`] takes them.
+    #[allow(dead_code, reason = "the program `inside` writes, the bench reads")]
+    pub(crate) fn write(&self) -> String {
+        let missed = |row: &Row| match row.missed {
+            None => "",
+            Some(Binding::Always) => "always",
+            Some(Binding::FullForm) => "full",
+        };
+        self.0.iter().map(|row| format!("{}\t{}\t{}\t{}\n", row.what, row.target, missed(row), row.figures.join("\t"))).collect()
+    }
+
+    /// Rows that another process wrote.
+    pub(crate) fn read(&mut self, text: &str) {
+        for line in text.lines() {
+            let mut parts = line.split('\t').map(str::to_owned);
+            let mut part = || parts.next().unwrap_or_default();
+            let (what, target, missed) = (part(), part(), part());
+            let missed = match missed.as_str() {
+                "always" => Some(Binding::Always),
+                "full" => Some(Binding::FullForm),
+                _ => None,
+            };
+            self.0.push(Row { what, figures: parts.collect(), target, missed });
+        }
+    }
+
     /// Prints all of it; whether every target that binds in this form was reached.
     pub(crate) fn print(&self, short: bool) -> bool {
         println!("{:<62} {:>12} {:>12}   target", "", "steady", "presence");

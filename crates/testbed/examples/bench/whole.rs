@@ -1,7 +1,8 @@
 //! The whole way of an event inside the process: compressed bytes in, decompressed, decoded, past the session, applied to the cache with
 //! the state before, and appended to the log of one group; beside decompressing the same stream alone.
 //!
-//! One thread and no socket. What workers take is acknowledged between the pieces that are measured, so that the log stays as small as
+//! One thread and no socket; the allocator is the node's. Both sides are pieces of one stream, the best of several rounds each.
+//! What workers take is acknowledged between the pieces that are measured, so that the log stays as small as
 //! it is with workers who keep up.
 
 use std::hint::black_box;
@@ -17,9 +18,9 @@ use trunkline_gateway::inflate::{InflateLimits, Inflater};
 use trunkline_session::{Action, Config, Input, Session};
 use trunkline_sim::Mix;
 
-use crate::decode::{Best, PIECE, zstd_stream};
+use crate::stream::{Best, PIECE, zstd_stream};
 use crate::table::{Binding, Table};
-use crate::{Form, Result, corpus};
+use crate::{Result, corpus};
 
 /// The whole path may take so many times as long as decompressing alone.
 const FLOOR_TIMES: f64 = 2.0;
@@ -27,13 +28,32 @@ const SHARD: ShardId = ShardId { bot: 1, index: 0, count: 1 };
 const GROUP: GroupId = GroupId(0);
 const STREAM: StreamId = StreamId(1);
 
+/// How far an event goes, and what is added there.
+const STAGES: [(Until, &str); 5] = [
+    (Until::Inflated, "  decompressing the same stream alone"),
+    (Until::Decoded, "  … decoding and routing"),
+    (Until::Delivered, "  … the session"),
+    (Until::Applied, "  … copying the body, and the cache"),
+    (Until::Sent, "  … the event, the log and sending"),
+];
+/// Bytes of presences that lie as they came, in the row that shows what is beyond the limit: so few that nearly each packs another.
+const FEW_PRESENCES_BYTES: u64 = 64 << 10;
+
 /// Adds the rows of the whole in-process path.
-pub(crate) fn measure(form: Form, table: &mut Table) -> Result<()> {
-    let costs = [Mix::Steady, Mix::Presence].into_iter().map(|mix| of_mix(mix, form)).collect::<Result<Vec<_>>>()?;
-    let ns = |side: usize| costs.iter().map(|cost| format!("{:.0} ns", cost[side])).collect::<Vec<_>>();
-    table.row("in process: inflate, decode, session, cache with previous, log", &ns(1));
-    table.row("  decompressing the same stream alone", &ns(0));
-    let ratios: Vec<f64> = costs.iter().map(|[floor, whole]| whole / floor).collect();
+pub(crate) fn measure(events: usize, rounds: u32, table: &mut Table) -> Result<()> {
+    let costs = [Mix::Steady, Mix::Presence].into_iter().map(|mix| of_mix(mix, events, rounds)).collect::<Result<Vec<_>>>()?;
+    let mut ns = |what: &str, figure: &dyn Fn(&Costs) -> f64| {
+        table.row(what, &costs.iter().map(|cost| format!("{:.0} ns", figure(cost))).collect::<Vec<_>>());
+    };
+    ns("in process: inflate, decode, session, cache with previous, log", &|cost| cost.stages[STAGES.len() - 1]);
+    for (stage, (_, what)) in STAGES.iter().enumerate() {
+        // Each on top of the one before; within noise one may seem to cost less than nothing.
+        ns(what, &|cost| (cost.stages[stage] - stage.checked_sub(1).map_or(0.0, |before| cost.stages[before])).max(0.0));
+    }
+    ns("  all of it where hardly a presence may lie as it came", &|cost| cost.few_presences);
+    let sizes = costs.iter().map(|Costs { bytes: [plain, packed], .. }| format!("{packed:.0} B, {:.1}x", plain / packed));
+    table.row("  an event compressed, and how much longer it is plain", &sizes.collect::<Vec<_>>());
+    let ratios: Vec<f64> = costs.iter().map(|cost| cost.stages[STAGES.len() - 1] / cost.stages[0]).collect();
     let figures: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}x")).collect();
     table.target(
         "  times decompressing alone",
@@ -45,37 +65,57 @@ pub(crate) fn measure(form: Form, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// Nanoseconds an event: decompressing alone, and all of it.
-fn of_mix(mix: Mix, form: Form) -> Result<[f64; 2]> {
-    let (start, frames) = corpus::record_with_start(mix, form.events)?;
+/// How far an event goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Until {
+    Inflated,
+    Decoded,
+    Delivered,
+    Applied,
+    Sent,
+}
+
+/// Nanoseconds an event.
+struct Costs {
+    /// Up to each of [`STAGES`].
+    stages: [f64; STAGES.len()],
+    few_presences: f64,
+    /// Bytes an event, plain and compressed.
+    bytes: [f64; 2],
+}
+
+fn of_mix(mix: Mix, events: usize, rounds: u32) -> Result<Costs> {
+    let (start, frames) = corpus::record_with_start(mix, events)?;
     let packed = zstd_stream(&frames)?;
-    let (mut floor, mut whole) = (Best::default(), Best::default());
-    for _ in 0..form.rounds.min(10) {
-        let mut inflater = Inflater::new(Compression::ZstdStream, InflateLimits::default())?;
-        for (piece, frames) in packed.chunks(PIECE).enumerate() {
-            floor.note(piece, || {
-                for frame in frames {
-                    black_box(inflater.push(black_box(frame)).expect("a sound stream").expect("a whole message"));
-                }
-            });
-        }
-        let mut way = Way::new(&start)?;
-        for (piece, frames) in packed.chunks(PIECE).enumerate() {
-            whole.note(piece, || frames.iter().for_each(|frame| way.take(frame)));
-            way.acknowledge();
-        }
-        if way.delivered != frames.len() as u64 {
-            return Err(format!("{} of {} events were delivered", way.delivered, frames.len()).into());
+    let few = CacheConfig { presence_bytes: FEW_PRESENCES_BYTES, ..CacheConfig::default() };
+    let mut bests = [(); STAGES.len() + 1].map(|()| Best::default());
+    for _ in 0..rounds {
+        for (nth, best) in bests.iter_mut().enumerate() {
+            let (until, config) = STAGES.get(nth).map_or((Until::Sent, few), |(until, _)| (*until, CacheConfig::default()));
+            // Without a session there is no world either.
+            let mut way = Way::new(if until < Until::Delivered { &[] } else { &start }, config)?;
+            way.until = until;
+            for (piece, frames) in packed.chunks(PIECE).enumerate() {
+                best.note(piece, || frames.iter().for_each(|frame| way.take(frame)));
+                way.acknowledge();
+            }
+            if way.taken != frames.len() as u64 {
+                return Err(format!("{} of {} events came through", way.taken, frames.len()).into());
+            }
         }
     }
-    Ok([floor.per_event(form.events), whole.per_event(form.events)])
+    let stages = std::array::from_fn(|nth| bests[nth].per_event(events));
+    let bytes = [&frames, &packed].map(|all| all.iter().map(Vec::len).sum::<usize>() as f64 / events as f64);
+    Ok(Costs { stages, bytes, few_presences: bests[STAGES.len()].per_event(events) })
 }
 
 /// Everything an event passes.
 pub(crate) struct Way {
     inflater: Inflater,
     shard: Shard,
-    pub(crate) delivered: u64,
+    until: Until,
+    /// Events that came as far as they should.
+    taken: u64,
 }
 
 struct Shard {
@@ -91,7 +131,7 @@ struct Shard {
 
 impl Way {
     /// Where it stands when everything has been told that comes before the traffic.
-    pub(crate) fn new(start: &[Vec<u8>]) -> Result<Way> {
+    pub(crate) fn new(start: &[Vec<u8>], config: CacheConfig) -> Result<Way> {
         let mut hub = Hub::new(HubConfig { store: false, ..HubConfig::default() });
         let mut out = Vec::new();
         hub.declare(GroupSpec { id: GROUP, name: "bench".into(), filter: Filter::default(), limits: GroupLimits::default() })
@@ -99,6 +139,7 @@ impl Way {
         hub.add_shard(Slot(0), SHARD, None, Time::ZERO, &mut out).map_err(|error| format!("{error:?}"))?;
         let credit = Credit { events: u32::MAX, bytes: u64::MAX };
         hub.join(GROUP, "worker".into(), STREAM, None, credit, Time::ZERO, &mut out).map_err(|error| format!("{error:?}"))?;
+        let cache = Cache::new(config, Users::default());
         let config = Config::new((0, 1), Token::new("sim"), Intents::ALL, "ws://localhost");
         let (mut session, _) = Session::new(config, None, 0);
         let (mut dice, mut todo) = (Dice::new(1), Vec::new());
@@ -108,13 +149,13 @@ impl Way {
             session.step(input, Time::ZERO, &mut dice, &mut todo);
         }
         todo.clear();
-        let cache = Cache::new(CacheConfig::default(), Users::default());
         let shard = Shard { session, dice, todo, cache, hub, out, sent: Vec::new(), began: Instant::now() };
-        let mut way = Way { inflater: Inflater::new(Compression::ZstdStream, InflateLimits::default())?, shard, delivered: 0 };
+        let inflater = Inflater::new(Compression::ZstdStream, InflateLimits::default())?;
+        let mut way = Way { inflater, shard, until: Until::Sent, taken: 0 };
         for frame in start {
             let (envelope, routing) = Envelope::decode_routed(Encoding::Etf, frame, &Limits::GATEWAY)?;
             // What was recorded before may have a HELLO of its own.
-            if envelope.op == Op::Dispatch && way.shard.frame(&envelope, routing) == 0 {
+            if envelope.op == Op::Dispatch && !way.shard.frame(&envelope, routing, Until::Sent) {
                 return Err(format!("the session does not deliver what the simulator told at its start: {:?}", envelope.t).into());
             }
         }
@@ -124,9 +165,16 @@ impl Way {
 
     /// One compressed message.
     pub(crate) fn take(&mut self, packed: &[u8]) {
-        let plain = self.inflater.push(black_box(packed)).expect("a sound stream").expect("a whole message");
+        let plain = black_box(self.inflater.push(black_box(packed)).expect("a sound stream").expect("a whole message"));
+        if self.until == Until::Inflated {
+            self.taken += 1;
+            return;
+        }
         let (envelope, routing) = Envelope::decode_routed(Encoding::Etf, plain, &Limits::GATEWAY).expect("a sound event");
-        self.delivered += self.shard.frame(&envelope, routing);
+        self.taken += u64::from(match self.until {
+            Until::Decoded => black_box((envelope, routing)).0.op == Op::Dispatch,
+            until => self.shard.frame(&envelope, routing, until),
+        });
     }
 
     /// Of everything so far.
@@ -144,16 +192,23 @@ impl Shard {
         Time::ZERO + self.began.elapsed()
     }
 
-    /// How many events the session gave to deliver: one, or none.
-    fn frame(&mut self, envelope: &Envelope<'_>, routing: Routing) -> u64 {
+    /// Whether the session gave it to deliver.
+    fn frame(&mut self, envelope: &Envelope<'_>, routing: Routing, until: Until) -> bool {
         let now = self.now();
         self.session.step(Input::Frame(envelope.clone()), now, &mut self.dice, &mut self.todo);
         let delivered = self.todo.drain(..).find_map(|action| if let Action::Deliver { s } = action { Some(s) } else { None });
-        let (Some(s), Some(point)) = (delivered, self.session.resume_point()) else { return 0 };
+        let (Some(s), Some(point)) = (delivered, self.session.resume_point()) else { return false };
+        if until == Until::Delivered {
+            return true;
+        }
         let name = envelope.t.as_deref().unwrap_or_default();
         let kind = EventKind::from_name(name);
         let body = Bytes::copy_from_slice(envelope.d.raw());
         let change = self.cache.apply(kind, envelope.d, &body);
+        if until == Until::Applied {
+            black_box(change);
+            return true;
+        }
         let event = Event {
             shard: SHARD,
             session: point.session,
@@ -175,7 +230,7 @@ impl Shard {
                 self.sent.push(entry);
             }
         }
-        1
+        true
     }
 }
 
@@ -191,4 +246,33 @@ fn hello() -> Vec<u8> {
     w.end_map();
     w.end_map();
     w.into_vec()
+}
+
+// The script tells callgrind to count inside of the functions of these names.
+
+#[inline(never)]
+pub(crate) fn counted_inflate(packed: &[Vec<u8>]) -> Result<()> {
+    let mut inflater = Inflater::new(Compression::ZstdStream, InflateLimits::default())?;
+    for frame in packed {
+        black_box(inflater.push(black_box(frame)).expect("a sound stream").expect("a whole message"));
+    }
+    Ok(())
+}
+
+/// Goes over events once.
+///
+/// # Errors
+/// What comes before them is none of a session's start.
+pub(crate) fn whole(start: &[Vec<u8>], packed: &[Vec<u8>]) -> Result<()> {
+    counted_whole(&mut Way::new(start, CacheConfig::default())?, packed);
+    Ok(())
+}
+
+/// Everything an event passes, acknowledging it included.
+#[inline(never)]
+fn counted_whole(way: &mut Way, packed: &[Vec<u8>]) {
+    for frames in packed.chunks(PIECE) {
+        frames.iter().for_each(|frame| way.take(frame));
+        way.acknowledge();
+    }
 }
