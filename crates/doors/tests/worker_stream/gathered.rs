@@ -105,7 +105,9 @@ fn a_stream_that_left_with_something_gathered_for_it_loses_nothing() {
 #[test]
 fn a_stream_without_room_is_broken_off_at_the_flush_and_counted() {
     let mut core = Core::with_room_for(2);
-    (0..3).for_each(|_| drop(core.gather()));
+    for _ in 0..3 {
+        core.gather();
+    }
     assert!(!core.overrun.load(Ordering::Acquire));
     core.side.flush(Time::ZERO, &mut core.up);
     assert!(core.overrun.load(Ordering::Acquire));
