@@ -20,6 +20,27 @@ impl<'a, const N: usize, const M: usize> Found<'a, N, M> {
         Found { encoding, outer: [None; N], inner: [None; M] }
     }
 
+    /// The document's encoding.
+    #[inline]
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Fills in the inner entries of a map that was checked before and lies in no document. Of a key that occurs twice the first counts.
+    pub fn look_into(&mut self, map: Value<'a>, inner: &Names<M>) {
+        self.encoding = map.encoding();
+        self.inner = [None; M];
+        if self.encoding == Encoding::Etf {
+            walk::find_named(map.raw(), inner, &mut self.inner);
+            return;
+        }
+        for (key, value) in map.entries() {
+            if let Some(place) = inner.find(key).and_then(|name| self.inner.get_mut(name)) {
+                place.get_or_insert(value.raw());
+            }
+        }
+    }
+
     /// The value of the outermost map's entry with the outer name of this index.
     #[inline(always)]
     pub fn outer(&self, name: usize) -> Option<Value<'a>> {

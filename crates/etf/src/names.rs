@@ -15,7 +15,7 @@ const PLACES: usize = 32;
 const NONE: u8 = u8::MAX;
 
 /// A short text as numbers. Two texts of up to 16 bytes are equal exactly if their words are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Word {
     /// The first 8 bytes; 0 in place of those that there are not.
     pub(crate) first: u64,

@@ -273,9 +273,19 @@ impl<'a> Value<'a> {
     }
 
     /// The values of several keys, in one walk that ends when all are found. Where a key occurs twice, the first counts.
+    #[inline]
     pub fn get_all<const N: usize>(self, keys: [&str; N]) -> [Option<Value<'a>>; N] {
         if self.encoding == Encoding::Packed && packed::unwrap(self.raw).is_none() {
             return packed::get_all(self.raw, keys).map(|raw| Some(Value { encoding: Encoding::Packed, raw: raw? }));
+        }
+        if self.encoding == Encoding::Etf {
+            let words = keys.map(name_word);
+            // No key is asked for twice, or only the first of the two would be found.
+            let apart = words.iter().enumerate().all(|(at, word)| word.is_some() && !words.iter().take(at).any(|other| other == word));
+            if apart {
+                let words = words.map(|word| word.unwrap_or_default());
+                return walk::get_all(self.raw, words).map(|raw| Some(Value::inner(self.encoding, raw?)));
+            }
         }
         let mut found = [None; N];
         let mut missing = N;

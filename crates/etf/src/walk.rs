@@ -353,6 +353,71 @@ fn key(rest: &[u8]) -> Option<(Word, usize)> {
     Some((Word::masked(first, last, text_len), len))
 }
 
+/// One entry of a map that was checked before: its key's word, if it is a text that has one, where its value begins, and where it ends.
+#[inline(always)]
+fn entry(bytes: &[u8], at: usize) -> Option<(Option<Word>, usize, usize)> {
+    let (word, middle) = match key(bytes.get(at..)?) {
+        Some((word, len)) => (Some(word), at + len),
+        None => {
+            let middle = skip(bytes, at)?;
+            (bytes.get(at..middle).and_then(term::text).and_then(Word::of), middle)
+        }
+    };
+    Some((word, middle, skip(bytes, middle)?))
+}
+
+/// The values of the first entries with these names, of a map that was checked before.
+pub(crate) fn find_named<'a, const N: usize>(bytes: &'a [u8], names: &Names<N>, found: &mut [Option<&'a [u8]>; N]) -> Option<()> {
+    if bytes.first() != Some(&term::MAP) {
+        return None;
+    }
+    let map = term::head(bytes, 0)?;
+    let mut next = map.end;
+    for _ in 0..map.children / 2 {
+        let (word, middle, end) = entry(bytes, next)?;
+        if let Some(place) = word.and_then(|word| names.index(word)).and_then(|name| found.get_mut(name))
+            && place.is_none()
+        {
+            *place = bytes.get(middle..end);
+        }
+        next = end;
+    }
+    Some(())
+}
+
+/// The values of the first entries with these keys, of a map that was checked before; ends when all are found.
+pub(crate) fn get_all<const N: usize>(bytes: &[u8], wanted: [Word; N]) -> [Option<&[u8]>; N] {
+    let mut found = [None; N];
+    // What was found counts even if what lies behind it makes no sense.
+    let _ = find_all(bytes, wanted, &mut found);
+    found
+}
+
+#[inline(always)]
+fn find_all<'a, const N: usize>(bytes: &'a [u8], wanted: [Word; N], found: &mut [Option<&'a [u8]>; N]) -> Option<()> {
+    if bytes.first() != Some(&term::MAP) {
+        return None;
+    }
+    let map = term::head(bytes, 0)?;
+    let (mut next, mut missing) = (map.end, N);
+    for _ in 0..map.children / 2 {
+        let (word, middle, end) = entry(bytes, next)?;
+        if let Some(word) = word
+            && let Some(name) = wanted.iter().position(|wanted| *wanted == word)
+            && let Some(place) = found.get_mut(name)
+            && place.is_none()
+        {
+            *place = bytes.get(middle..end);
+            missing -= 1;
+            if missing == 0 {
+                break;
+            }
+        }
+        next = end;
+    }
+    Some(())
+}
+
 /// The value of the first entry with this key, of a map that was checked before.
 #[inline]
 pub(crate) fn get(bytes: &[u8], wanted: Word) -> Option<&[u8]> {
@@ -362,14 +427,7 @@ pub(crate) fn get(bytes: &[u8], wanted: Word) -> Option<&[u8]> {
     let map = term::head(bytes, 0)?;
     let mut next = map.end;
     for _ in 0..map.children / 2 {
-        let (word, middle) = match key(bytes.get(next..)?) {
-            Some((word, len)) => (Some(word), next + len),
-            None => {
-                let middle = skip(bytes, next)?;
-                (bytes.get(next..middle).and_then(term::text).and_then(Word::of), middle)
-            }
-        };
-        let end = skip(bytes, middle)?;
+        let (word, middle, end) = entry(bytes, next)?;
         if word == Some(wanted) {
             return bytes.get(middle..end);
         }

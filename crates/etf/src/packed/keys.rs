@@ -241,6 +241,76 @@ pub(crate) fn key_at(first: u64, len: usize, name: &[u8]) -> Option<u16> {
     find(&KEY_SLOTS, &KEY_MARKS, &KEYS, Mark { first: first & OWN.get(len)?, last, len }, || name.get(name.len().checked_sub(len)?..))
 }
 
+/// A key as Discord writes it in ETF, an atom with a length of two bytes: the first eight bytes of the term, or all that it has, and the last
+/// eight of one that has more.
+#[derive(Clone, Copy)]
+struct AtomMark {
+    first: u64,
+    mask: u64,
+    last: u64,
+    len: usize,
+}
+
+static ATOM_MARKS: [AtomMark; SHORT] = {
+    let mut marks = [AtomMark { first: 0, mask: 0, last: 0, len: 0 }; SHORT];
+    let mut code = 0;
+    while code < SHORT {
+        let name = KEY_NAMES[code].as_bytes();
+        assert!(name.len() < 64, "a key is short");
+        let mut term = [0; 67];
+        term[0] = crate::term::ATOM;
+        term[2] = name.len() as u8;
+        let mut at = 0;
+        while at < name.len() {
+            term[3 + at] = name[at];
+            at += 1;
+        }
+        let len = 3 + name.len();
+        let mask = if len < 8 { (1 << (8 * len)) - 1 } else { u64::MAX };
+        let last = if len > 8 { word(&term, len - 8, 8) } else { 0 };
+        marks[code] = AtomMark { first: word(&term, 0, 8), mask, last, len };
+        code += 1;
+    }
+    marks
+};
+
+/// The length of the ETF term in front, if it is the key with this number as an atom, and one of those that take one byte. `None` says
+/// nothing.
+#[inline(always)]
+pub(crate) fn atom_of(etf: &[u8], code: u8) -> Option<usize> {
+    let mark = ATOM_MARKS.get(usize::from(code))?;
+    let first = u64::from_le_bytes(*etf.first_chunk()?);
+    if (first ^ mark.first) & mark.mask != 0 {
+        return None;
+    }
+    if mark.len > 8 {
+        if u64::from_le_bytes(*etf.get(mark.len - 8..)?.first_chunk()?) != mark.last {
+            return None;
+        }
+        if mark.len > 16 && etf.get(3..mark.len)? != KEYS[usize::from(code)].as_bytes() {
+            return None;
+        }
+    }
+    Some(mark.len)
+}
+
+/// A name that is compared with several keys.
+#[derive(Clone, Copy)]
+pub(crate) struct Key(Mark);
+
+impl Key {
+    #[inline(always)]
+    pub(crate) fn of(name: &[u8]) -> Key {
+        Key(quick_mark(name))
+    }
+
+    /// Whether this number is that of the name, which is given once more.
+    #[inline(always)]
+    pub(crate) fn is(self, code: usize, name: &[u8]) -> bool {
+        KEY_MARKS.get(code).is_some_and(|mark| *mark == self.0 && (name.len() <= 16 || KEYS[code].as_bytes() == name))
+    }
+}
+
 /// For each first byte, the lengths of the texts that begin with it, a bit each: most texts are none of these, and this tells quickly.
 static WORD_LENGTHS: [u64; 256] = {
     let mut lengths = [0; 256];

@@ -48,8 +48,8 @@
 //! [`Value`] answers for a packed term as for the one that it was made from, with one exception: null, true and false have no text
 //! (in JSON they have none, in ETF they are atoms and have).
 //!
-//! Invariants: reading never panics and never leaves the slice, whatever the bytes; nothing recurses; only [`Value::as_str`] of a string that
-//! is not kept as text allocates.
+//! Invariants: reading never panics and never leaves the slice, whatever the bytes; nothing recurses (but [`update`], a few levels); only
+//! [`Value::as_str`] of a string that is not kept as text allocates.
 
 pub(crate) mod ask;
 pub mod edit;
@@ -60,6 +60,7 @@ mod out;
 mod put;
 mod stack;
 mod text;
+pub mod update;
 mod write;
 
 pub use write::PackedWriter;

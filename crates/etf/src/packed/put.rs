@@ -230,6 +230,17 @@ pub(crate) fn begin(count: usize, out: &mut Vec<u8>) -> u8 {
     head
 }
 
+/// Bytes of the smallest head that a container of so many entries or elements, in so many bytes, has.
+pub(crate) fn head_bytes(count: usize, size: usize) -> usize {
+    if count <= COUNT_SHORT && size < 256 {
+        HEAD
+    } else if count < 65_536 && size < 65_536 {
+        HEAD16
+    } else {
+        HEAD32
+    }
+}
+
 /// A list without elements.
 pub(crate) const EMPTY_LIST: [u8; 2] = [LIST0, 0];
 
