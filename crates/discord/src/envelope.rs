@@ -5,9 +5,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use trunkline_etf::{Encoding, Found, Kind, Limits, Names, Value};
+use trunkline_etf::{Encoding, Kind, Limits, Names, Value};
 
-use crate::routing::{SPOTS, Spots};
+use crate::routing::{Fields, SPOTS, Spots};
 use crate::{EventKind, Op, Routing};
 
 /// One received frame, borrowed from its bytes.
@@ -90,11 +90,21 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// As [`Envelope::decode`].
     pub fn decode_routed(encoding: Encoding, bytes: &'a [u8], limits: &Limits) -> Result<(Envelope<'a>, Routing), EnvelopeError> {
-        if encoding == Encoding::Etf && bytes.starts_with(&ETF_COMPRESSED) {
+        Envelope::decode_fields(bytes, limits, &mut Fields::new(encoding))
+    }
+
+    /// [`Envelope::decode_routed`] that leaves where in the body things lie in `fields`, which are to be new and say the encoding. What they
+    /// hold counts only if the result is `Ok`.
+    ///
+    /// # Errors
+    /// As [`Envelope::decode`].
+    #[inline]
+    pub fn decode_fields(bytes: &'a [u8], limits: &Limits, fields: &mut Fields<'a>) -> Result<(Envelope<'a>, Routing), EnvelopeError> {
+        let found = &mut fields.0;
+        if found.encoding() == Encoding::Etf && bytes.starts_with(&ETF_COMPRESSED) {
             return Err(EnvelopeError::Compressed);
         }
-        let mut found = Found::new(encoding);
-        let whole = Value::parse_finding(bytes, limits, &PARTS, D, &SPOTS, &mut found).map_err(EnvelopeError::Term)?;
+        let whole = Value::parse_finding(bytes, limits, &PARTS, D, &SPOTS, found).map_err(EnvelopeError::Term)?;
         let (envelope, kind) = Parts([OP, S, T, D].map(|part| found.outer(part))).envelope(whole)?;
         let routing = Spots::new(|spot| found.inner(spot)).routing(kind);
         Ok((envelope, routing))

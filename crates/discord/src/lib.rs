@@ -32,7 +32,7 @@ pub use intents::{Intents, IntentsError};
 pub use kind::EventKind;
 pub use nearest::nearest;
 pub use op::Op;
-pub use routing::{Routing, routing};
+pub use routing::{Field, Fields, Routing, routing};
 pub use shard::{ShardId, ShardIdError, identify_key, shard_of};
 pub use snowflake::{DISCORD_EPOCH_MS, Id, created_at_ms};
 pub use time::Time;

@@ -4,7 +4,7 @@
 //! allocating, and stopping as soon as everything that the kind can have is found. The same places ([`SPOTS`]) are found while
 //! a frame is checked, so that on the event path the ids cost no walk of their own.
 
-use trunkline_etf::{Names, Value};
+use trunkline_etf::{Encoding, Found, Names, Value};
 
 use crate::EventKind;
 
@@ -30,7 +30,7 @@ impl Routing {
 
 /// The ids of one event's body. Ids of the wrong type count as absent; a body that is no map has none.
 pub fn routing(kind: EventKind, d: Value<'_>) -> Routing {
-    let mut found = [None; 10];
+    let mut found = [None; SPOT_COUNT];
     let own = own_id(kind);
     for (key, value) in d.entries() {
         if let Some(place) = SPOTS.find(key).and_then(|spot| found.get_mut(spot))
@@ -45,19 +45,107 @@ pub fn routing(kind: EventKind, d: Value<'_>) -> Routing {
     Spots::new(|spot| *found.get(spot)?).routing(kind)
 }
 
-/// The keys of a body under which some kind of event keeps an id. Their indices:
-pub(crate) static SPOTS: Names<10> =
-    Names::new(["guild_id", "channel_id", "user_id", "id", "user", "author", "member", "inviter", "creator_id", "meta"]);
-const GUILD_ID: usize = 0;
-const CHANNEL_ID: usize = 1;
-const USER_ID: usize = 2;
-const ID: usize = 3;
-const USER: usize = 4;
-const AUTHOR: usize = 5;
-const MEMBER: usize = 6;
+/// The keys of a body under which some kind of event keeps an id, or what the cache looks at first. Their indices: [`Field`].
+pub(crate) static SPOTS: Names<SPOT_COUNT> = Names::new([
+    "guild_id",
+    "channel_id",
+    "user_id",
+    "id",
+    "user",
+    "author",
+    "member",
+    "inviter",
+    "creator_id",
+    "meta",
+    "message_id",
+    "webhook_id",
+    "mentions",
+    "flags",
+    "emoji",
+    "status",
+]);
+pub(crate) const SPOT_COUNT: usize = 16;
+const GUILD_ID: usize = Field::GuildId as usize;
+const CHANNEL_ID: usize = Field::ChannelId as usize;
+const USER_ID: usize = Field::UserId as usize;
+const ID: usize = Field::Id as usize;
+const USER: usize = Field::User as usize;
+const AUTHOR: usize = Field::Author as usize;
+const MEMBER: usize = Field::Member as usize;
 const INVITER: usize = 7;
 const CREATOR_ID: usize = 8;
 const META: usize = 9;
+
+/// A field of an event's body that [`Fields`] has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Field {
+    /// `guild_id`
+    GuildId = 0,
+    /// `channel_id`
+    ChannelId = 1,
+    /// `user_id`
+    UserId = 2,
+    /// `id`
+    Id = 3,
+    /// `user`
+    User = 4,
+    /// `author`
+    Author = 5,
+    /// `member`
+    Member = 6,
+    /// `message_id`
+    MessageId = 10,
+    /// `webhook_id`
+    WebhookId = 11,
+    /// `mentions`
+    Mentions = 12,
+    /// `flags`
+    Flags = 13,
+    /// `emoji`
+    Emoji = 14,
+    /// `status`
+    Status = 15,
+}
+
+/// Where in an event's body the fields lie that most events are about. Found while the frame is checked, so that nobody walks over the body
+/// to find them again.
+#[derive(Clone, Copy)]
+pub struct Fields<'a>(pub(crate) Found<'a, 4, SPOT_COUNT>);
+
+/// Nothing of what is inside: that belongs to users.
+impl std::fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fields")
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// None yet: for [`Envelope::decode_fields`](crate::Envelope::decode_fields).
+    #[inline]
+    pub const fn new(encoding: Encoding) -> Fields<'a> {
+        Fields(Found::new(encoding))
+    }
+
+    /// Those of a body that did not come with its frame, in one walk over it.
+    pub fn of(d: Value<'a>) -> Fields<'a> {
+        let mut found = Found::new(d.encoding());
+        found.look_into(d, &SPOTS);
+        Fields(found)
+    }
+
+    /// A field; of a key that occurs twice the first.
+    #[inline(always)]
+    pub fn get(&self, field: Field) -> Option<Value<'a>> {
+        self.0.inner(field as usize)
+    }
+
+    /// A field that is an id.
+    #[inline(always)]
+    pub fn id(&self, field: Field) -> Option<u64> {
+        self.get(field)?.as_id()
+    }
+}
 
 /// What lies under those keys, as `F` says. Which of them count is known only with the kind, which may come after the body.
 pub(crate) struct Spots<F>(F);
@@ -117,7 +205,7 @@ where
 }
 
 /// Whether the rest of a body cannot add anything. It matters for GUILD_CREATE, whose body may be megabytes.
-fn complete(found: &[Option<Value<'_>>; 10], kind: EventKind, own: OwnId) -> bool {
+fn complete(found: &[Option<Value<'_>>; SPOT_COUNT], kind: EventKind, own: OwnId) -> bool {
     let has = |spot: usize| found.get(spot).is_some_and(Option::is_some);
     match own {
         OwnId::Guild | OwnId::User => has(ID),
@@ -157,9 +245,36 @@ const fn own_id(kind: EventKind) -> OwnId {
 
 #[cfg(test)]
 mod tests {
-    use trunkline_etf::Encoding;
-
     use super::*;
+
+    #[test]
+    fn every_field_is_found_under_its_own_name() {
+        let fields = [
+            (Field::GuildId, "guild_id"),
+            (Field::ChannelId, "channel_id"),
+            (Field::UserId, "user_id"),
+            (Field::Id, "id"),
+            (Field::User, "user"),
+            (Field::Author, "author"),
+            (Field::Member, "member"),
+            (Field::MessageId, "message_id"),
+            (Field::WebhookId, "webhook_id"),
+            (Field::Mentions, "mentions"),
+            (Field::Flags, "flags"),
+            (Field::Emoji, "emoji"),
+            (Field::Status, "status"),
+        ];
+        for (number, (field, name)) in (1..).zip(fields) {
+            let json = format!("{{\"x\":0,\"{name}\":{number},\"{name}\":99}}");
+            let mut etf = Vec::new();
+            let value = Value::from_raw(Encoding::Json, json.as_bytes());
+            assert!(trunkline_etf::transcode(value, Encoding::Etf, &mut etf).is_ok());
+            for d in [value, Value::from_raw(Encoding::Etf, &etf)] {
+                let found = Fields::of(d);
+                assert_eq!(fields.map(|(other, _)| found.id(other)), fields.map(|(other, _)| (other == field).then_some(number)), "{name}");
+            }
+        }
+    }
 
     #[track_caller]
     fn check(kind: EventKind, json: &str, want: [u64; 4]) {
