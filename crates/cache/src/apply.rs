@@ -5,7 +5,7 @@
 //! tell as well; and WEBHOOKS_UPDATE and APPLICATION_COMMAND_PERMISSIONS_UPDATE, since neither webhooks nor permissions are kept.
 
 use bytes::Bytes;
-use trunkline_discord::EventKind;
+use trunkline_discord::{EventKind, Fields};
 use trunkline_etf::Value;
 
 use crate::Change;
@@ -19,6 +19,12 @@ impl Cache {
     ///
     /// Never fails: a payload without what its kind must have changes nothing, and [`Change::malformed`] says so.
     pub fn apply(&mut self, kind: EventKind, d: Value<'_>, body: &Bytes) -> Change {
+        let fields = if looked_at(kind) { Fields::of(d) } else { Fields::new(d.encoding()) };
+        self.apply_found(kind, d, &fields, body)
+    }
+
+    /// [`Cache::apply`] where decoding has found the fields of `d` already.
+    pub fn apply_found(&mut self, kind: EventKind, d: Value<'_>, fields: &Fields<'_>, body: &Bytes) -> Change {
         use EventKind as K;
         let change = match kind {
             K::Ready => self.own_user(d.get("user"), false),
@@ -31,40 +37,40 @@ impl Cache {
             K::GuildRoleUpdate => self.role_upsert(d, true),
             K::GuildRoleDelete => self.role_delete(d),
 
-            K::GuildMemberAdd => self.member_add(d),
-            K::GuildMemberUpdate => self.member_update(d),
-            K::GuildMemberRemove => self.member_remove(d),
+            K::GuildMemberAdd => self.member_add(d, fields),
+            K::GuildMemberUpdate => self.member_update(d, fields),
+            K::GuildMemberRemove => self.member_remove(fields),
             K::GuildMembersChunk => self.members_chunk(d),
-            K::PresenceUpdate => self.presence_update(d, body),
+            K::PresenceUpdate => self.presence_update(d, fields, body),
             K::GuildBanAdd => self.ban(d, true),
             K::GuildBanRemove => self.ban(d, false),
 
-            K::ChannelCreate => self.channel_upsert(d, false),
-            K::ChannelUpdate => self.channel_upsert(d, true),
+            K::ChannelCreate => self.channel_upsert(d, fields, false),
+            K::ChannelUpdate => self.channel_upsert(d, fields, true),
             K::ChannelDelete => self.channel_delete(d),
             K::ChannelPinsUpdate => self.channel_pins(d),
             K::ChannelInfo => self.channel_info(d),
             K::VoiceChannelStatusUpdate | K::VoiceChannelStartTimeUpdate => self.voice_channel(d),
 
-            K::ThreadCreate => self.thread_create(d),
-            K::ThreadUpdate => self.thread_update(d),
+            K::ThreadCreate => self.thread_create(d, fields),
+            K::ThreadUpdate => self.thread_update(d, fields),
             K::ThreadDelete => self.thread_delete(d),
             K::ThreadListSync => self.thread_list_sync(d),
             K::ThreadMemberUpdate => self.thread_member(d),
             K::ThreadMembersUpdate => self.thread_members(d),
 
-            K::MessageCreate => self.message_create(d, body),
-            K::MessageUpdate => self.message_update(d),
-            K::MessageDelete => self.message_delete(d),
+            K::MessageCreate => self.message_create(d, fields, body),
+            K::MessageUpdate => self.message_update(d, fields),
+            K::MessageDelete => self.message_delete(fields),
             K::MessageDeleteBulk => self.messages_delete(d),
-            K::MessageReactionAdd => self.reaction(d, Step::Up),
-            K::MessageReactionRemove => self.reaction(d, Step::Down),
+            K::MessageReactionAdd => self.reaction(d, fields, Step::Up),
+            K::MessageReactionRemove => self.reaction(d, fields, Step::Down),
             K::MessageReactionRemoveAll => self.reactions_clear(d, None),
             K::MessageReactionRemoveEmoji => d.get("emoji").and_then(|emoji| self.reactions_clear(d, Some(emoji))),
             K::MessagePollVoteAdd => self.vote(d, Step::Up),
             K::MessagePollVoteRemove => self.vote(d, Step::Down),
 
-            K::VoiceStateUpdate => self.voice_state_update(d),
+            K::VoiceStateUpdate => self.voice_state_update(d, fields),
             K::StageInstanceCreate => self.upsert(Kind::StageInstance, d),
             K::StageInstanceUpdate => self.update(Kind::StageInstance, d),
             K::StageInstanceDelete => self.delete(Kind::StageInstance, d),
@@ -112,6 +118,28 @@ impl Cache {
         self.learn_user(user);
         Some(Change::previous(previous))
     }
+}
+
+/// Whether [`Fields`] are looked at for an event of this kind: others may be megabytes.
+fn looked_at(kind: EventKind) -> bool {
+    use EventKind as K;
+    matches!(
+        kind,
+        K::GuildMemberAdd
+            | K::GuildMemberUpdate
+            | K::GuildMemberRemove
+            | K::ChannelCreate
+            | K::ChannelUpdate
+            | K::ThreadCreate
+            | K::ThreadUpdate
+            | K::MessageCreate
+            | K::MessageUpdate
+            | K::MessageDelete
+            | K::MessageReactionAdd
+            | K::MessageReactionRemove
+            | K::VoiceStateUpdate
+            | K::PresenceUpdate
+    )
 }
 
 /// An id under a key.

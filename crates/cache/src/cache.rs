@@ -7,9 +7,11 @@
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
+use smallvec::SmallVec;
 use trunkline_discord::Object;
 use trunkline_etf::packed::is_one;
-use trunkline_etf::{Encoding, Value};
+use trunkline_etf::packed::update::{self, Outcome, Without};
+use trunkline_etf::{Encoding, Kind as TermKind, Value};
 
 use crate::config::CacheConfig;
 use crate::heap::{Handle, Heap};
@@ -50,6 +52,17 @@ pub struct Cache {
     pub(crate) scratch: Packer,
     user_scratch: Packer,
     pub(crate) told: Told,
+    /// Room for what comparing writes.
+    fresh: Vec<u8>,
+}
+
+/// What becomes of the fields that are not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// They stay.
+    Merge,
+    /// They go.
+    Replace,
 }
 
 /// One guild's objects.
@@ -120,6 +133,7 @@ impl Cache {
             scratch: Packer::default(),
             user_scratch: Packer::default(),
             told: Told::default(),
+            fresh: Vec::new(),
         }
     }
 
@@ -178,7 +192,7 @@ impl Cache {
         self.tables(kind, guild)?.get(kind)
     }
 
-    fn find(&self, key: Key) -> Option<Handle> {
+    pub(crate) fn find(&self, key: Key) -> Option<Handle> {
         self.table(key.kind, key.guild)?.find(&self.heap, key.id)
     }
 
@@ -189,6 +203,18 @@ impl Cache {
     /// An object as it lies: a member without its user, a presence perhaps as it came.
     pub(crate) fn get(&self, key: Key) -> Option<Value<'_>> {
         Some(self.heap.value(self.find(key)?))
+    }
+
+    /// What lies at a handle.
+    pub(crate) fn at(&self, handle: Handle) -> Value<'_> {
+        self.heap.value(handle)
+    }
+
+    /// Where in the object at a handle a part of it lies, and how long it is.
+    pub(crate) fn place(&self, handle: Handle, part: Value<'_>) -> Option<(usize, usize)> {
+        let whole = self.heap.value(handle).raw();
+        let at = (part.raw().as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
+        Some((at, part.raw().len()))
     }
 
     /// Ids of a guild's objects of a kind, in no order.
@@ -211,8 +237,23 @@ impl Cache {
 
     /// Puts an object under a key without some of its fields.
     pub(crate) fn set_without(&mut self, key: Key, value: Value<'_>, drop: &[&str]) -> Put {
-        if key.kind == Kind::Member {
-            return self.set_member(key, None, value, drop);
+        match key.kind {
+            Kind::Member => {
+                let known = self.find(key);
+                return self.set_member(key, known, Way::Replace, value, drop);
+            }
+            Kind::User => {
+                if let Some(changed) = self.compare_user(key.id, value, drop) {
+                    return Put { had: true, changed };
+                }
+            }
+            _ => {
+                if let Some(handle) = self.find(key)
+                    && let Some(put) = self.compare(key, handle, Way::Replace, value, Without::Keys(drop))
+                {
+                    return put;
+                }
+            }
         }
         // What is packed already, as parts of a GUILD_CREATE are, lies as it is to lie here.
         if drop.is_empty() && value.encoding() == Encoding::Packed && key.kind != Kind::User {
@@ -224,39 +265,87 @@ impl Cache {
 
     /// Puts `over`'s fields over those of what lies there, both without some fields; puts `over` where nothing lies.
     pub(crate) fn merge(&mut self, key: Key, over: Value<'_>, drop: &[&str]) -> Put {
-        let Some(handle) = self.find(key) else { return self.set_without(key, over, drop) };
+        match self.find(key) {
+            Some(handle) => self.merge_at(key, handle, over, drop),
+            None => self.set_without(key, over, drop),
+        }
+    }
+
+    fn merge_at(&mut self, key: Key, handle: Handle, over: Value<'_>, drop: &[&str]) -> Put {
         if key.kind == Kind::Member {
-            return self.set_member(key, Some(handle), over, drop);
+            return self.set_member(key, Some(handle), Way::Merge, over, drop);
+        }
+        if let Some(put) = self.compare(key, handle, Way::Merge, over, Without::Keys(drop)) {
+            return put;
         }
         self.write(key, |heap, out| out.merged(packed(heap.bytes(handle)), over, drop))
+    }
+
+    /// Brings what lies there in line with what was told by comparing them in place, which packs only what differs. `None`: it has to be
+    /// packed, and nothing has happened.
+    fn compare(&mut self, key: Key, handle: Handle, way: Way, told: Value<'_>, without: Without<'_>) -> Option<Put> {
+        // What lies as it came is not packed: there is nothing to compare with.
+        if !self.may_hold(key) || self.heap.young(handle).is_some() {
+            return None;
+        }
+        let mut fresh = std::mem::take(&mut self.fresh);
+        fresh.clear();
+        let known = packed(self.heap.bytes(handle));
+        let outcome = match way {
+            Way::Merge => update::merge(known, told, without, &mut fresh),
+            Way::Replace => update::replace(known, told, without, &mut fresh),
+        };
+        let put = match outcome {
+            None => None,
+            Some(Outcome::Same) => Some(Put { had: true, changed: false }),
+            Some(Outcome::Other) => Some(self.lay_over(key, handle, &fresh, true)),
+        };
+        self.fresh = fresh;
+        put
+    }
+
+    /// The same for a user, told whole; answers whether it has changed.
+    fn compare_user(&mut self, user: u64, told: Value<'_>, drop: &[&str]) -> Option<bool> {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        fresh.clear();
+        let changed = self.tenant.compare(user, told, drop, &mut fresh);
+        self.fresh = fresh;
+        changed
+    }
+
+    /// Takes what was told of a member without its user, if the member is known. `false`: its user was told after all, and nothing has happened.
+    pub(crate) fn merge_bare_member(&mut self, key: Key, told: Value<'_>) -> bool {
+        match self.find(key) {
+            Some(handle) if self.config.keeps(key.kind) => self.compare(key, handle, Way::Merge, told, Without::Refused("user")).is_some(),
+            _ => true,
+        }
     }
 
     /// Writes an object that is there anew, without some fields and with others set.
     pub(crate) fn edit(&mut self, key: Key, drop: &[&str], set: &[(&str, Value<'_>)]) -> Put {
         let Some(handle) = self.find(key) else { return Put::default() };
-        if let ([], [(name, value)]) = (drop, set)
-            && let Some(put) = self.patch(key, handle, name, *value)
-        {
-            return put;
+        if let ([], [(name, value)]) = (drop, set) {
+            let place = self.at(handle).get(name).and_then(|old| self.place(handle, old));
+            return self.set_field(key, handle, place, (name, *value));
         }
         self.write(key, |heap, out| out.edited(packed(heap.bytes(handle)), drop, set))
     }
 
-    /// Puts a value in the place of one that takes as many bytes; `None` where there is none.
-    fn patch(&mut self, key: Key, handle: Handle, name: &str, value: Value<'_>) -> Option<Put> {
-        let new = self.scratch.beside(value)?;
-        let object = self.heap.bytes(handle);
-        let old = packed(object).get(name)?.raw();
-        if old.len() != new.len() {
-            return None;
+    /// Sets one field of what lies at a handle: where the value that it has lies, if the new one takes as many bytes.
+    pub(crate) fn set_field(&mut self, key: Key, handle: Handle, place: Option<(usize, usize)>, set: (&str, Value<'_>)) -> Put {
+        let new = self.scratch.beside(set.1);
+        let (Some((at, len)), Some(new)) = (place, new) else {
+            return self.write(key, |heap, out| out.edited(packed(heap.bytes(handle)), &[], &[set]));
+        };
+        if new.len() != len {
+            return self.write(key, |heap, out| out.edited(packed(heap.bytes(handle)), &[], &[set]));
         }
-        let changed = old != new;
+        let changed = self.heap.bytes(handle).get(at..at + len) != Some(new);
         if changed {
-            let at = old.as_ptr() as usize - object.as_ptr() as usize;
             self.heap.patch(handle, at, new);
             self.note(key);
         }
-        Some(Put { had: true, changed })
+        Put { had: true, changed }
     }
 
     fn write(&mut self, key: Key, write: impl FnOnce(&Heap, &mut Packer) -> Option<()>) -> Put {
@@ -273,15 +362,29 @@ impl Cache {
         put
     }
 
-    /// Members: what is theirs goes into the guild, their user to the users.
-    fn set_member(&mut self, key: Key, base: Option<Handle>, over: Value<'_>, drop: &[&str]) -> Put {
+    /// Members: what is theirs goes into the guild, their user to the users. `known` is the one that lies there.
+    fn set_member(&mut self, key: Key, known: Option<Handle>, way: Way, told: Value<'_>, drop: &[&str]) -> Put {
         let Some(number) = self.guilds.get(&key.guild).map(|guild| guild.number) else { return Put::default() };
         if !self.config.keeps(key.kind) {
             return Put::default();
         }
+        if let Some(handle) = known {
+            let mut without: SmallVec<[&str; 8]> = SmallVec::from_slice(drop);
+            without.push("user");
+            if let Some(mut put) = self.compare(key, handle, way, told, Without::Keys(&without)) {
+                let user = told.get("user").filter(|_| !drop.contains(&"user"));
+                // One that is none, or is another's, is left out.
+                if let Some(user) =
+                    user.filter(|user| user.kind() == TermKind::Map && user.get("id").and_then(Value::as_id) == Some(key.id))
+                {
+                    put.changed |= self.set(Key::new(Kind::User, 0, key.id), Some(user)).changed;
+                }
+                return put;
+            }
+        }
         let (mut scratch, mut user_scratch) = (std::mem::take(&mut self.scratch), std::mem::take(&mut self.user_scratch));
-        let base = base.map(|handle| packed(self.heap.bytes(handle)));
-        let written = scratch.member(key.id, base, over, drop, &mut user_scratch);
+        let base = known.filter(|_| way == Way::Merge).map(|handle| packed(self.heap.bytes(handle)));
+        let written = scratch.member(key.id, base, told, drop, &mut user_scratch);
         let mut put = Put::default();
         if let Some(user) = written {
             put = self.lay(key, scratch.bytes(), true);
@@ -296,7 +399,7 @@ impl Cache {
     pub(crate) fn set_listed_member(&mut self, guild: u64, member: Value<'_>) -> Option<u64> {
         if member.encoding() != Encoding::Packed {
             let id = crate::apply::user_id(member)?;
-            self.set_member(Key::new(Kind::Member, guild, id), None, member, &[]);
+            self.set_member(Key::new(Kind::Member, guild, id), None, Way::Replace, member, &[]);
             return Some(id);
         }
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -340,46 +443,56 @@ impl Cache {
         };
         let size = &mut self.sizes[key.kind as usize];
         let table = tables.get_or_add(key.kind);
-        let had = match table.find(&self.heap, key.id) {
-            Some(handle) => {
-                if self.heap.bytes(handle) == bytes {
-                    return Put { had: true, changed: false };
-                }
-                size.bytes -= self.heap.cost(handle);
-                let moved = self.heap.rewrite(handle, [bytes, &[]]);
-                size.bytes += self.heap.cost(moved);
-                if moved != handle {
-                    table.exchange(&self.heap, key.id, moved);
-                    self.heap.free(handle);
-                }
-                true
+        if let Some(handle) = table.find(&self.heap, key.id) {
+            return self.lay_over(key, handle, bytes, note);
+        }
+        let handle = self.heap.put(key.id, [bytes, &[]]);
+        size.count += 1;
+        size.bytes += self.heap.cost(handle);
+        let before = table.bytes();
+        table.add(key.id, handle);
+        if !key.kind.outside() {
+            self.table_bytes = self.table_bytes + table.bytes() - before;
+        }
+        if matches!(key.kind, Kind::Channel | Kind::Thread | Kind::Role)
+            && let Some(guild) = self.guilds.get_mut(&key.guild)
+        {
+            if key.kind != Kind::Role {
+                self.places.insert(key.id, guild.number);
+            } else if note && guild.gone_roles.contains(&key.id) {
+                guild.gone_roles.retain(|gone| *gone != key.id);
+                self.changed.insert(Key::of_guild(Kind::State, key.guild));
             }
-            None => {
-                let handle = self.heap.put(key.id, [bytes, &[]]);
-                size.count += 1;
-                size.bytes += self.heap.cost(handle);
-                let before = table.bytes();
-                table.add(key.id, handle);
-                if !key.kind.outside() {
-                    self.table_bytes = self.table_bytes + table.bytes() - before;
-                }
-                if matches!(key.kind, Kind::Channel | Kind::Thread | Kind::Role)
-                    && let Some(guild) = self.guilds.get_mut(&key.guild)
-                {
-                    if key.kind != Kind::Role {
-                        self.places.insert(key.id, guild.number);
-                    } else if note && guild.gone_roles.contains(&key.id) {
-                        guild.gone_roles.retain(|gone| *gone != key.id);
-                        self.changed.insert(Key::of_guild(Kind::State, key.guild));
-                    }
-                }
-                false
-            }
-        };
+        }
         if note {
             self.note(key);
         }
-        Put { had, changed: true }
+        Put { had: false, changed: true }
+    }
+
+    /// Puts packed bytes in the place of a key's object.
+    fn lay_over(&mut self, key: Key, handle: Handle, bytes: &[u8], note: bool) -> Put {
+        if self.heap.bytes(handle) == bytes {
+            return Put { had: true, changed: false };
+        }
+        let before = self.heap.cost(handle);
+        let moved = self.heap.rewrite(handle, [bytes, &[]]);
+        let size = &mut self.sizes[key.kind as usize];
+        size.bytes = size.bytes - before + self.heap.cost(moved);
+        if moved != handle {
+            let tables = match key.kind.outside() {
+                true => Some(&mut self.outside),
+                false => self.guilds.get_mut(&key.guild).map(|guild| &mut guild.tables),
+            };
+            if let Some(table) = tables.and_then(|tables| tables.get_mut(key.kind)) {
+                table.exchange(&self.heap, key.id, moved);
+            }
+            self.heap.free(handle);
+        }
+        if note {
+            self.note(key);
+        }
+        Put { had: true, changed: true }
     }
 
     /// A key's object is another one than the durable copy has.

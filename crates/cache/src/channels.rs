@@ -1,5 +1,6 @@
 //! Channels of guilds, and what Discord tells of voice channels beside them.
 
+use trunkline_discord::{Field, Fields};
 use trunkline_etf::Value;
 
 use crate::Change;
@@ -8,9 +9,9 @@ use crate::cache::Cache;
 use crate::key::{Key, Kind};
 
 impl Cache {
-    pub(crate) fn channel_upsert(&mut self, d: Value<'_>, update: bool) -> Option<Change> {
-        let channel = id(d, "id")?;
-        let Some(guild) = id(d, "guild_id") else { return Some(Change::NONE) };
+    pub(crate) fn channel_upsert(&mut self, d: Value<'_>, fields: &Fields<'_>, update: bool) -> Option<Change> {
+        let channel = fields.id(Field::Id)?;
+        let Some(guild) = fields.id(Field::GuildId) else { return Some(Change::NONE) };
         let key = Key::new(Kind::Channel, guild, channel);
         let previous = if update { self.before(key) } else { None };
         self.set(key, Some(d));

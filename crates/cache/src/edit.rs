@@ -1,8 +1,9 @@
 //! Messages written anew, in the encoding of the event that changes them.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use trunkline_discord::Object;
-use trunkline_etf::{Encoding, EtfWriter, Ids, JsonWriter, TermWrite, Value};
+use trunkline_etf::{Encoding, EtfWriter, Ids, JsonWriter, Kind, TermWrite, Value};
 
 /// What a reaction or vote does to a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +33,127 @@ pub(crate) struct Reaction<'a> {
 }
 
 /// A message with an update's values, but for `tts`, which an update always has as false (Discord docs, Gateway Events: Message Update).
+/// `None`: nothing changes, or one of the two makes no sense.
 pub(crate) fn updated(message: Value<'_>, update: Value<'_>) -> Option<Object> {
-    merged_if(message, update, |key, _| key != "tts")
+    match spliced(message, update, "tts") {
+        Some(done) => done,
+        None => merged_if(message, update, |key, _| key != "tts"),
+    }
+}
+
+/// Entries that [`spliced`] takes: there is a bit for each.
+const ENTRIES_MAX: usize = 128;
+/// How often it looks for an entry that is not where it was expected.
+const SEARCHES_MAX: usize = 16;
+
+/// A message as ETF with the entries of an update in the place of its own, and new ones behind: what stays is copied as it lies. `None`: it
+/// is left to [`merged_if`], since one is no ETF, has too many entries, or has them in a wild order.
+fn spliced(message: Value<'_>, update: Value<'_>, leave_out: &str) -> Option<Option<Object>> {
+    let map = |value: Value<'_>| value.encoding() == Encoding::Etf && value.kind() == Kind::Map && value.len() <= ENTRIES_MAX;
+    if !map(message) || !map(update) {
+        return None;
+    }
+    let same = |one: Value<'_>, other: Value<'_>| {
+        one.raw() == other.raw() || one.as_bytes().is_some_and(|one| other.as_bytes().is_some_and(|other| one == other))
+    };
+    let known: SmallVec<[(Value<'_>, Value<'_>); 64]> = message.entries().collect();
+    let mut changes = SmallVec::<[(usize, Value<'_>); 16]>::new();
+    let mut added = SmallVec::<[(Value<'_>, Value<'_>); 8]>::new();
+    let (mut next, mut seen, mut searches) = (0, 0u128, 0);
+    for (key, value) in update.entries() {
+        let at = match known.get(next) {
+            Some((here, _)) if same(*here, key) => Some(next),
+            _ => {
+                searches += 1;
+                known.iter().position(|(here, _)| same(*here, key))
+            }
+        };
+        // Keys that are no text are none of Discord's.
+        if searches > SEARCHES_MAX || !key.as_bytes().is_some_and(|name| name.is_ascii()) {
+            return None;
+        }
+        if key.is_key(leave_out) {
+            next = at.map_or(next, |at| at + 1);
+            continue;
+        }
+        match at {
+            Some(at) => {
+                next = at + 1;
+                if seen >> at & 1 == 0 && known.get(at)?.1.raw() != value.raw() {
+                    changes.push((at, value));
+                }
+                seen |= 1 << at;
+            }
+            None if added.iter().any(|(other, _)| same(*other, key)) => {}
+            None => added.push((key, value)),
+        }
+    }
+    if changes.is_empty() && added.is_empty() {
+        return Some(None);
+    }
+    changes.sort_unstable_by_key(|(at, _)| *at);
+    let raw = message.raw();
+    let offset = |part: Value<'_>| (part.raw().as_ptr() as usize).checked_sub(raw.as_ptr() as usize);
+    let more: usize = changes.iter().map(|(_, value)| value.raw().len()).sum();
+    let more: usize = more + added.iter().map(|(key, value)| key.raw().len() + value.raw().len()).sum::<usize>();
+    let less: usize = changes.iter().filter_map(|(at, _)| Some(known.get(*at)?.1.raw().len())).sum();
+    let mut out = Vec::with_capacity(raw.len() + more - less);
+    out.extend_from_slice(&etf_head(known.len() + added.len()));
+    let mut from = ETF_HEAD;
+    for (at, value) in &changes {
+        let old = known.get(*at)?.1;
+        out.extend_from_slice(raw.get(from..offset(old)?)?);
+        out.extend_from_slice(value.raw());
+        from = offset(old)? + old.raw().len();
+    }
+    out.extend_from_slice(raw.get(from..)?);
+    for (key, value) in &added {
+        out.extend_from_slice(key.raw());
+        out.extend_from_slice(value.raw());
+    }
+    Some(Some(Object { encoding: Encoding::Etf, bytes: Bytes::from(out) }))
+}
+
+/// Bytes of an ETF map in front of its entries.
+const ETF_HEAD: usize = 5;
+
+fn etf_head(entries: usize) -> [u8; ETF_HEAD] {
+    let [a, b, c, d] = (entries as u32).to_be_bytes();
+    [b't', a, b, c, d]
+}
+
+/// A message with another value under a key, or one more: what stays is copied as it lies, where it is ETF. `old` is what lies under the key.
+fn with_value(
+    message: Value<'_>,
+    key: &str,
+    old: Option<Value<'_>>,
+    write: impl FnOnce(&mut dyn TermWrite, Option<Value<'_>>) -> Option<()>,
+) -> Option<Object> {
+    if message.encoding() != Encoding::Etf || message.kind() != Kind::Map {
+        return written(message.encoding(), |out| write_with(out, Some(message), key, write));
+    }
+    let raw = message.raw();
+    let mut new = EtfWriter::term().with_atom_keys().with_ids(Ids::Integers);
+    let mut bytes;
+    if let Some(old) = old {
+        write(&mut new, Some(old))?;
+        let (new, at) = (new.as_slice(), (old.raw().as_ptr() as usize).checked_sub(raw.as_ptr() as usize)?);
+        bytes = Vec::with_capacity(raw.len() - old.raw().len() + new.len());
+        bytes.extend_from_slice(raw.get(..at)?);
+        bytes.extend_from_slice(new);
+        bytes.extend_from_slice(raw.get(at + old.raw().len()..)?);
+    } else {
+        new.begin_map(1);
+        new.key(key);
+        write(&mut new, None)?;
+        new.end_map();
+        let entry = new.as_slice().get(ETF_HEAD..)?;
+        bytes = Vec::with_capacity(raw.len() + entry.len());
+        bytes.extend_from_slice(&etf_head(message.len() + 1));
+        bytes.extend_from_slice(raw.get(ETF_HEAD..)?);
+        bytes.extend_from_slice(entry);
+    }
+    Some(Object { encoding: Encoding::Etf, bytes: Bytes::from(bytes) })
 }
 
 /// `base` with those of `over`'s values that `wants` wants.
@@ -70,7 +190,8 @@ pub(crate) fn merged_if(base: Value<'_>, over: Value<'_>, wants: impl Fn(&str, V
 /// A message with one reaction more or less. `None`: nothing changes.
 pub(crate) fn with_reaction(message: Value<'_>, reaction: Reaction<'_>, step: Step) -> Option<Object> {
     let flag = if reaction.burst { "me_burst" } else { "me" };
-    let known: Vec<Value<'_>> = message.get("reactions").into_iter().flat_map(Value::items).collect();
+    let old = message.get("reactions");
+    let known: SmallVec<[Value<'_>; 8]> = old.into_iter().flat_map(Value::items).collect();
     let same = |entry: &Value<'_>| entry.get("emoji").is_some_and(|emoji| same_emoji(emoji, reaction.emoji));
     let found = known.iter().find(|entry| same(entry));
     if let Some(entry) = found {
@@ -86,21 +207,19 @@ pub(crate) fn with_reaction(message: Value<'_>, reaction: Reaction<'_>, step: St
     if known.iter().all(gone) && found.is_some() {
         return without(message, &["reactions"]);
     }
-    written(message.encoding(), |out| {
-        write_with(out, Some(message), "reactions", |out, _| {
-            out.begin_list(known.len() + 1);
-            for entry in known.iter().filter(|entry| !gone(entry)) {
-                match same(entry) {
-                    true => write_reaction(out, *entry, reaction, flag, step)?,
-                    false => out.value(*entry).ok()?,
-                }
+    with_value(message, "reactions", old, |out, _| {
+        out.begin_list(known.len() + 1);
+        for entry in known.iter().filter(|entry| !gone(entry)) {
+            match same(entry) {
+                true => write_reaction(out, *entry, reaction, flag, step)?,
+                false => out.value(*entry).ok()?,
             }
-            if found.is_none() {
-                write_first_reaction(out, reaction)?;
-            }
-            out.end_list();
-            Some(())
-        })
+        }
+        if found.is_none() {
+            write_first_reaction(out, reaction)?;
+        }
+        out.end_list();
+        Some(())
     })
 }
 
@@ -263,6 +382,9 @@ fn count(entry: Value<'_>, key: &str) -> i64 {
 
 /// A map without some of its keys.
 pub(crate) fn without(base: Value<'_>, keys: &[&str]) -> Option<Object> {
+    if base.encoding() == Encoding::Etf && base.kind() == Kind::Map {
+        return cut(base, keys);
+    }
     written(base.encoding(), |out| {
         out.begin_map(base.len());
         for (name, value) in base.entries().filter(|(name, _)| !keys.iter().any(|key| name.is_key(key))) {
@@ -272,6 +394,27 @@ pub(crate) fn without(base: Value<'_>, keys: &[&str]) -> Option<Object> {
         out.end_map();
         Some(())
     })
+}
+
+/// The same for ETF: what stays is copied as it lies.
+fn cut(base: Value<'_>, keys: &[&str]) -> Option<Object> {
+    let raw = base.raw();
+    let mut bytes = Vec::with_capacity(raw.len());
+    bytes.extend_from_slice(&etf_head(0));
+    let (mut from, mut at, mut left) = (ETF_HEAD, ETF_HEAD, 0);
+    for (name, value) in base.entries() {
+        let end = at + name.raw().len() + value.raw().len();
+        if keys.iter().any(|key| name.is_key(key)) {
+            bytes.extend_from_slice(raw.get(from..at)?);
+            from = end;
+        } else {
+            left += 1;
+        }
+        at = end;
+    }
+    bytes.extend_from_slice(raw.get(from..at)?);
+    bytes.get_mut(..ETF_HEAD)?.copy_from_slice(&etf_head(left));
+    Some(Object { encoding: Encoding::Etf, bytes: Bytes::from(bytes.into_boxed_slice()) })
 }
 
 /// Writes a map with another value under a key, at its place, or at the end.

@@ -1,5 +1,6 @@
 //! Members and users.
 
+use trunkline_discord::{Field, Fields};
 use trunkline_etf::{Kind as TermKind, Value};
 
 use crate::Change;
@@ -11,8 +12,8 @@ use crate::lookups::Smallest;
 
 impl Cache {
     /// Discord docs, Gateway Events: Guild Member Add. It may come for someone who is a member already.
-    pub(crate) fn member_add(&mut self, d: Value<'_>) -> Option<Change> {
-        let (guild, user) = guild_and_user(d)?;
+    pub(crate) fn member_add(&mut self, d: Value<'_>, fields: &Fields<'_>) -> Option<Change> {
+        let (guild, user) = found_guild_and_user(fields)?;
         let key = Key::new(Kind::Member, guild, user);
         let known = self.has(key);
         self.set(key, Some(d));
@@ -23,16 +24,16 @@ impl Cache {
     }
 
     /// Discord docs, Gateway Events: Guild Member Update. It does not list all fields of a member: what it lacks stays.
-    pub(crate) fn member_update(&mut self, d: Value<'_>) -> Option<Change> {
-        let (guild, user) = guild_and_user(d)?;
+    pub(crate) fn member_update(&mut self, d: Value<'_>, fields: &Fields<'_>) -> Option<Change> {
+        let (guild, user) = found_guild_and_user(fields)?;
         let key = Key::new(Kind::Member, guild, user);
         let previous = self.before(key);
         self.merge(key, d, &[]);
         Some(Change::previous(previous))
     }
 
-    pub(crate) fn member_remove(&mut self, d: Value<'_>) -> Option<Change> {
-        let (guild, user) = guild_and_user(d)?;
+    pub(crate) fn member_remove(&mut self, fields: &Fields<'_>) -> Option<Change> {
+        let (guild, user) = found_guild_and_user(fields)?;
         let known = self.has(Key::new(Kind::Member, guild, user));
         let all =
             self.state(guild).and_then(|state| state.member_count).is_some_and(|count| self.count(Kind::Member, guild) as i64 >= count);
@@ -143,7 +144,6 @@ impl Cache {
     }
 }
 
-fn guild_and_user(d: Value<'_>) -> Option<(u64, u64)> {
-    let [guild, user] = d.get_all(["guild_id", "user"]);
-    Some((guild?.as_id()?, id(user?, "id")?))
+fn found_guild_and_user(fields: &Fields<'_>) -> Option<(u64, u64)> {
+    Some((fields.id(Field::GuildId)?, id(fields.get(Field::User)?, "id")?))
 }

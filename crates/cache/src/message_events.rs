@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use trunkline_discord::Object;
+use trunkline_discord::{Field, Fields, Object};
 use trunkline_etf::Value;
 
 use crate::Change;
@@ -14,21 +14,11 @@ use crate::key::{Key, Kind};
 /// The flag of a message that only one user sees. Discord docs, Message: Message Flags.
 const EPHEMERAL: u64 = 1 << 6;
 
-/// Who is in a message.
-struct People<'a> {
-    author: Option<Value<'a>>,
-    webhook: Option<Value<'a>>,
-    member: Option<Value<'a>>,
-    mentions: Option<Value<'a>>,
-}
-
 impl Cache {
-    pub(crate) fn message_create(&mut self, d: Value<'_>, body: &Bytes) -> Option<Change> {
-        let [message, channel, guild, flags, kind, author, webhook, member, mentions] =
-            d.get_all(["id", "channel_id", "guild_id", "flags", "channel_type", "author", "webhook_id", "member", "mentions"]);
-        let (message_id, channel_id) = (message?, channel?);
+    pub(crate) fn message_create(&mut self, d: Value<'_>, fields: &Fields<'_>, body: &Bytes) -> Option<Change> {
+        let (message_id, channel_id) = (fields.get(Field::Id)?, fields.get(Field::ChannelId)?);
         let (message, channel) = (message_id.as_id()?, channel_id.as_id()?);
-        let guild = guild.and_then(Value::as_id).or_else(|| self.guild_of_channel(channel)).unwrap_or(0);
+        let guild = fields.id(Field::GuildId).or_else(|| self.guild_of_channel(channel)).unwrap_or(0);
         if guild != 0 && !self.knows(guild) {
             return Some(Change::NONE);
         }
@@ -38,36 +28,34 @@ impl Cache {
             self.policy.count(Kind::Message, dropped);
         }
         // One that a single user sees has no place in its channel, and without a guild it does not say which channel it is in.
-        if flags.and_then(Value::as_u64).unwrap_or(0) & EPHEMERAL == 0 {
+        if fields.get(Field::Flags).and_then(Value::as_u64).unwrap_or(0) & EPHEMERAL == 0 {
             match guild {
-                0 => self.note_direct_message(channel_id, message_id, kind),
+                0 => self.note_direct_message(channel_id, message_id, d.get("channel_type")),
                 _ => self.note_message(guild, channel, message_id),
             }
         }
-        self.note_people(guild, People { author, webhook, member, mentions });
+        self.note_people(guild, fields);
         Some(Change::NONE)
     }
 
     /// Discord docs, Gateway Events: Message Update.
-    pub(crate) fn message_update(&mut self, d: Value<'_>) -> Option<Change> {
-        let [message, channel, author, webhook, member, mentions] =
-            d.get_all(["id", "channel_id", "author", "webhook_id", "member", "mentions"]);
-        let (message, _) = (message?.as_id()?, channel?.as_id()?);
+    pub(crate) fn message_update(&mut self, d: Value<'_>, fields: &Fields<'_>) -> Option<Change> {
+        let (message, _) = (fields.id(Field::Id)?, fields.id(Field::ChannelId)?);
         let previous = self.messages.get(&self.config, message).cloned();
-        let guild = self.messages.guild_of(message).or_else(|| id(d, "guild_id")).unwrap_or(0);
+        let guild = self.messages.guild_of(message).or_else(|| fields.id(Field::GuildId)).unwrap_or(0);
         if let Some(object) = previous.as_ref().and_then(|known| edit::updated(known.value(), d)) {
             self.messages.replace(message, object);
         }
-        self.note_people(guild, People { author, webhook, member, mentions });
+        self.note_people(guild, fields);
         Some(Change::previous(previous.filter(|_| !self.doubtful(guild))))
     }
 
     /// `last_message_id` stays, and may point at nothing then.
-    pub(crate) fn message_delete(&mut self, d: Value<'_>) -> Option<Change> {
-        let (message, channel) = (id(d, "id")?, id(d, "channel_id")?);
+    pub(crate) fn message_delete(&mut self, fields: &Fields<'_>) -> Option<Change> {
+        let (message, channel) = (fields.id(Field::Id)?, fields.id(Field::ChannelId)?);
         let previous = self.message(message).filter(|found| !found.stale).map(|found| found.object);
         self.messages.remove(message);
-        self.count_deleted(d, channel, [message]);
+        self.count_deleted(fields.id(Field::GuildId), channel, [message]);
         Some(Change::previous(previous))
     }
 
@@ -77,18 +65,21 @@ impl Cache {
         for message in &gone {
             self.messages.remove(*message);
         }
-        self.count_deleted(d, channel, gone);
+        self.count_deleted(id(d, "guild_id"), channel, gone);
         Some(Change::NONE)
     }
 
-    pub(crate) fn reaction(&mut self, d: Value<'_>, step: Step) -> Option<Change> {
-        let [message, user, emoji, kind, burst, colors, guild, member] =
-            d.get_all(["message_id", "user_id", "emoji", "type", "burst", "burst_colors", "guild_id", "member"]);
-        let (message, user, emoji) = (message?.as_id()?, user?.as_id()?, emoji?);
-        let burst = kind.and_then(Value::as_u64) == Some(1) || burst.and_then(Value::as_bool) == Some(true);
-        let reaction = Reaction { emoji, burst, own: self.own_user_id() == Some(user), colors };
-        self.rewrite_message(message, |known| edit::with_reaction(known, reaction, step));
-        if let (Some(guild), Some(member)) = (guild.and_then(Value::as_id), member) {
+    pub(crate) fn reaction(&mut self, d: Value<'_>, fields: &Fields<'_>, step: Step) -> Option<Change> {
+        let (message, user, emoji) = (fields.id(Field::MessageId)?, fields.id(Field::UserId)?, fields.get(Field::Emoji)?);
+        if let Some(known) = self.messages.get(&self.config, message) {
+            let [kind, burst, colors] = d.get_all(["type", "burst", "burst_colors"]);
+            let burst = kind.and_then(Value::as_u64) == Some(1) || burst.and_then(Value::as_bool) == Some(true);
+            let reaction = Reaction { emoji, burst, own: self.own_user_id() == Some(user), colors };
+            if let Some(object) = edit::with_reaction(known.value(), reaction, step) {
+                self.messages.replace(message, object);
+            }
+        }
+        if let (Some(guild), Some(member)) = (fields.id(Field::GuildId), fields.get(Field::Member)) {
             self.refresh_member(guild, user, member);
         }
         Some(Change::NONE)
@@ -117,15 +108,21 @@ impl Cache {
     /// thread began with. A message that came before is not counted again.
     fn note_message(&mut self, guild: u64, channel: u64, message_id: Value<'_>) {
         let Some(message) = message_id.as_id() else { return };
-        let key = Key::new(Kind::Channel, guild, channel);
-        let key = if self.has(key) { key } else { Key::new(Kind::Thread, guild, channel) };
-        let Some(known) = self.get(key) else { return };
-        let [last, count, sent] = known.get_all(["last_message_id", "message_count", "total_message_sent"]);
+        let keys = [Kind::Channel, Kind::Thread].map(|kind| Key::new(kind, guild, channel));
+        let Some((key, handle)) = keys.into_iter().find_map(|key| Some((key, self.find(key)?))) else { return };
+        let known = self.at(handle);
+        let last = known.get("last_message_id");
         if last.and_then(Value::as_id).is_some_and(|last| last >= message) {
             return;
         }
+        if key.kind == Kind::Channel || message == channel {
+            let place = last.and_then(|last| self.place(handle, last));
+            self.set_field(key, handle, place, ("last_message_id", message_id));
+            return;
+        }
+        let [count, sent] = known.get_all(["message_count", "total_message_sent"]);
         let more = |count: Option<Value<'_>>| count.and_then(Value::as_i64).map(|count| count.saturating_add(1).to_string());
-        let (count, sent) = if key.kind == Kind::Thread && message != channel { (more(count), more(sent)) } else { (None, None) };
+        let (count, sent) = (more(count), more(sent));
         let mut set = SmallVec::<[_; 3]>::from_slice(&[("last_message_id", message_id)]);
         set.extend(count.as_deref().map(|count| ("message_count", json(count))));
         set.extend(sent.as_deref().map(|sent| ("total_message_sent", json(sent))));
@@ -149,15 +146,14 @@ impl Cache {
     }
 
     /// The author is a whole user, except a webhook's; a message's members lack their user. Discord docs, Gateway Events: Message Create.
-    fn note_people(&mut self, guild: u64, people: People<'_>) {
-        let People { author, webhook, member, mentions } = people;
-        if let Some(author) = author.filter(|_| webhook.is_none_or(Value::is_null))
+    fn note_people(&mut self, guild: u64, fields: &Fields<'_>) {
+        if let Some(author) = fields.get(Field::Author).filter(|_| fields.get(Field::WebhookId).is_none_or(Value::is_null))
             && let Some(user) = id(author, "id")
         {
-            self.learn_user(author);
-            self.merge_known_member(guild, user, member);
+            self.set(Key::new(Kind::User, 0, user), Some(author));
+            self.merge_known_member(guild, user, fields.get(Field::Member));
         }
-        for mention in mentions.into_iter().flat_map(Value::items) {
+        for mention in fields.get(Field::Mentions).into_iter().flat_map(Value::items) {
             let [user, member] = mention.get_all(["id", "member"]);
             if let Some(user) = user.and_then(Value::as_id) {
                 self.merge_known_member(guild, user, member);
@@ -168,17 +164,15 @@ impl Cache {
     /// What a message says of a member adds to what is known. One who is not known stays so: the member may have left since. The user is told
     /// beside the member and never in it.
     fn merge_known_member(&mut self, guild: u64, user: u64, member: Option<Value<'_>>) {
+        let Some(member) = member.filter(|_| guild != 0) else { return };
         let key = Key::new(Kind::Member, guild, user);
-        if let Some(member) = member.filter(|member| user_id(*member).is_none_or(|other| other == user))
-            && guild != 0
-            && self.has(key)
-        {
+        if !self.merge_bare_member(key, member) && user_id(member).is_none_or(|other| other == user) {
             self.merge(key, member, &["user"]);
         }
     }
 
-    fn count_deleted(&mut self, d: Value<'_>, channel: u64, gone: impl IntoIterator<Item = u64>) {
-        let Some(guild) = id(d, "guild_id").or_else(|| self.guild_of_channel(channel)) else { return };
+    fn count_deleted(&mut self, guild: Option<u64>, channel: u64, gone: impl IntoIterator<Item = u64>) {
+        let Some(guild) = guild.or_else(|| self.guild_of_channel(channel)) else { return };
         let key = Key::new(Kind::Thread, guild, channel);
         let Some(count) = self.get(key).and_then(|known| known.get("message_count")).and_then(Value::as_i64) else { return };
         let gone = gone.into_iter().filter(|message| *message != channel).count() as i64;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use trunkline_etf::packed::{edit, is_one};
+use trunkline_etf::packed::{edit, is_one, update};
 use trunkline_etf::{Encoding, Kind as TermKind, PackedWriter, TermWrite, Value, transcode};
 
 /// Room for one packed object.
@@ -194,6 +194,9 @@ pub(crate) fn whole_member(member: Value<'_>, user: Option<Value<'_>>, id: u64, 
     });
     let stripped = without_roles(member, gone);
     let member = stripped.as_deref().map_or(member, packed);
+    if let Some(out) = update::with_last(member, "user", user) {
+        return Some(Bytes::from(out));
+    }
     let mut out = Vec::with_capacity(member.raw().len() + user.raw().len() + 16);
     edit::with_field(member, "user", user, &mut out).ok()?;
     Some(Bytes::from(out))

@@ -8,7 +8,7 @@
 //! [`CacheConfig::presence_bytes`]: crate::CacheConfig::presence_bytes
 
 use bytes::Bytes;
-use trunkline_discord::Object;
+use trunkline_discord::{Field, Fields, Object};
 use trunkline_etf::Value;
 
 use crate::Change;
@@ -22,9 +22,8 @@ const RAW_BYTES_MAX: usize = 8 * 1024;
 
 impl Cache {
     /// Discord docs, Gateway Events: Presence Update. Its user may be partial.
-    pub(crate) fn presence_update(&mut self, d: Value<'_>, body: &Bytes) -> Option<Change> {
-        let [guild, told, status] = d.get_all(["guild_id", "user", "status"]);
-        let (guild, told) = (guild?.as_id()?, told?);
+    pub(crate) fn presence_update(&mut self, d: Value<'_>, fields: &Fields<'_>, body: &Bytes) -> Option<Change> {
+        let (guild, told, status) = (fields.id(Field::GuildId)?, fields.get(Field::User)?, fields.get(Field::Status));
         let user = id(told, "id")?;
         let key = Key::new(Kind::Presence, guild, user);
         if says_offline(status) || body.len() > RAW_BYTES_MAX || self.config.presence_bytes == 0 {

@@ -1,5 +1,6 @@
 //! Active threads, each with the bot's own membership as its `member`. Discord docs, Topics: Threads.
 
+use trunkline_discord::{Field, Fields};
 use trunkline_etf::Value;
 
 use crate::Change;
@@ -14,12 +15,13 @@ const THREADS_ONLY: [u64; 2] = [15, 16];
 
 impl Cache {
     /// Discord docs, Gateway Events: Thread Create. It also comes for a thread that is known, when the bot is added to it.
-    pub(crate) fn thread_create(&mut self, d: Value<'_>) -> Option<Change> {
-        let (guild, thread_id) = (id(d, "guild_id")?, d.get("id")?);
+    pub(crate) fn thread_create(&mut self, d: Value<'_>, fields: &Fields<'_>) -> Option<Change> {
+        let (guild, thread_id) = (fields.id(Field::GuildId)?, fields.get(Field::Id)?);
         let thread = thread_id.as_id()?;
+        let [newly_created, parent] = d.get_all(["newly_created", "parent_id"]);
         self.put_thread(guild, thread, d);
-        if d.get("newly_created").and_then(Value::as_bool) == Some(true)
-            && let Some(parent) = id(d, "parent_id")
+        if newly_created.and_then(Value::as_bool) == Some(true)
+            && let Some(parent) = parent.and_then(Value::as_id)
         {
             let key = Key::new(Kind::Channel, guild, parent);
             let newest = self.get(key).is_some_and(|parent| {
@@ -34,8 +36,8 @@ impl Cache {
         Some(Change::NONE)
     }
 
-    pub(crate) fn thread_update(&mut self, d: Value<'_>) -> Option<Change> {
-        let (guild, thread) = (id(d, "guild_id")?, id(d, "id")?);
+    pub(crate) fn thread_update(&mut self, d: Value<'_>, fields: &Fields<'_>) -> Option<Change> {
+        let (guild, thread) = (fields.id(Field::GuildId)?, fields.id(Field::Id)?);
         let previous = self.before(Key::new(Kind::Thread, guild, thread));
         self.put_thread(guild, thread, d);
         Some(Change::previous(previous))

@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
+use trunkline_etf::packed::update::{self, Outcome, Without};
 use trunkline_etf::{Encoding, Value};
 
 use crate::Size;
@@ -130,6 +131,17 @@ impl Tenant {
     /// New bytes for a user, if any guild names it. Answers whether it had others, or none.
     pub(crate) fn replace(&self, user: u64, bytes: &[u8]) -> bool {
         self.users.0.borrow_mut().refer(user, None, bytes, true)
+    }
+
+    /// The same with what was told, compared in place; what differs is written in `room`. `None`: it must be packed.
+    pub(crate) fn compare(&self, user: u64, told: Value<'_>, drop: &[&str], room: &mut Vec<u8>) -> Option<bool> {
+        let mut shared = self.users.0.borrow_mut();
+        let Some(handle) = shared.table.find(&shared.heap, user) else { return Some(false) };
+        let known = Value::from_raw(Encoding::Packed, split(shared.heap.bytes(handle)).1);
+        match update::replace(known, told, Without::Keys(drop), room)? {
+            Outcome::Same => Some(false),
+            Outcome::Other => Some(shared.refer(user, None, room, true)),
+        }
     }
 
     /// A guild names a user no more.

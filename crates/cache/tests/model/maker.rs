@@ -21,6 +21,9 @@ pub(crate) struct Maker {
     /// The newest messages that were made.
     pub(crate) messages: Vec<(u64, u64)>,
     clock: u64,
+    /// Users and members as they were told: Discord tells the same again and again.
+    users: Vec<Json>,
+    members: Vec<(u64, Json)>,
 }
 
 /// Every event that changes something, those more often that the rest builds on.
@@ -108,7 +111,7 @@ pub(crate) const COUNTED: [K; 2] = [K::GuildScheduledEventUserAdd, K::GuildSched
 
 impl Maker {
     pub(crate) fn new(seed: u64) -> Maker {
-        Maker { dice: Dice::new(seed), count: 0, messages: Vec::new(), clock: 1 }
+        Maker { dice: Dice::new(seed), count: 0, messages: Vec::new(), clock: 1, users: Vec::new(), members: Vec::new() }
     }
 
     pub(crate) fn pick<T: Clone>(&mut self, of: &[T]) -> T {
@@ -212,11 +215,16 @@ impl Maker {
     }
 
     fn user_of(&mut self, user: u64) -> Json {
+        let again: Vec<Json> = self.users.iter().rev().filter(|known| known["id"] == json!(id(user))).take(2).cloned().collect();
+        if !again.is_empty() && self.one_in(2) {
+            return self.pick(&again);
+        }
         self.count += 1;
         let mut json = json!({"id": id(user), "username": format!("u{}", self.count)});
         if self.one_in(2) {
             json["avatar"] = self.pick(&[json!(null), json!("a_00112233445566778899aabbccddeeff"), json!("x")]);
         }
+        self.users.push(json.clone());
         json
     }
 
@@ -227,6 +235,10 @@ impl Maker {
     }
 
     fn bare_member(&mut self, guild: u64) -> Json {
+        let again: Vec<Json> = self.members.iter().rev().filter(|known| known.0 == guild).take(4).map(|known| known.1.clone()).collect();
+        if !again.is_empty() && self.one_in(2) {
+            return self.pick(&again);
+        }
         let roles: Vec<String> = (0..self.dice.below(3)).map(|_| id(self.role_id(guild))).collect();
         let mut member = json!({"roles": roles});
         if !self.one_in(4) {
@@ -234,6 +246,7 @@ impl Maker {
         }
         let key = self.pick(&["nick", "x", "flags"]);
         member[key] = self.tag();
+        self.members.push((guild, member.clone()));
         member
     }
 

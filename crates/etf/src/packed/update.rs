@@ -231,7 +231,7 @@ fn put(base: &[u8], known: Head, update: &[u8], changes: &[Change], additions: &
     let mut at = known.start;
     for change in changes {
         out.extend_from_slice(base.get(at..change.old.0)?);
-        from_etf(update.get(change.new.0..change.new.1)?, out).ok()?;
+        from_etf(update.get(change.new.0..change.new.1)?, 1, out).ok()?;
         at = change.old.1;
     }
     out.extend_from_slice(base.get(at..)?);
@@ -244,7 +244,7 @@ fn put(base: &[u8], known: Head, update: &[u8], changes: &[Change], additions: &
             put::other_key(out);
             put::atom(name, out);
         }
-        from_etf(update.get(addition.value.0..addition.value.1)?, out).ok()?;
+        from_etf(update.get(addition.value.0..addition.value.1)?, 1, out).ok()?;
     }
     put::end(Form::AtomMap, head, reserved, count, out);
     Some(Outcome::Other)
