@@ -1,6 +1,6 @@
 //! What a shard's driver tells the code around it, and what that code may tell the driver.
 
-use trunkline_discord::{Encoding, Envelope, Object, Op, Routing, ShardId, Time};
+use trunkline_discord::{Encoding, Envelope, Fields, Object, Op, Routing, ShardId, Time};
 use trunkline_session::{LostCause, Report, ResumePoint, StopReason};
 
 /// One new dispatch, borrowed from the socket's buffers: take what is to be kept.
@@ -12,6 +12,8 @@ pub struct Dispatched<'a> {
     pub encoding: Encoding,
     /// The ids in the body by which the event finds its way, found while the frame was checked.
     pub routing: Routing,
+    /// Where in the body the fields lie that the cache looks at first, found likewise.
+    pub fields: &'a Fields<'a>,
     /// The session's ordinal.
     pub session: u64,
     /// Its sequence number.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use tokio_websockets::Message;
-use trunkline_discord::{Compression, Dice, Encoding, Envelope, EnvelopeError, Op, Routing, ShardId, Time};
+use trunkline_discord::{Compression, Dice, Encoding, Envelope, EnvelopeError, Fields, Op, Routing, ShardId, Time};
 use trunkline_session::{Action, Input, ResumePoint, Session, StopReason, Timer};
 
 use crate::clock::Clock;
@@ -119,6 +119,7 @@ struct Frame<'a> {
     encoding: Encoding,
     envelope: &'a Envelope<'a>,
     routing: Routing,
+    fields: &'a Fields<'a>,
 }
 
 type Waiting<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
@@ -385,14 +386,16 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
     }
 
     fn frame(&mut self, encoding: Encoding, plain: &[u8]) {
-        let decoded = match Envelope::decode_routed(encoding, plain, &self.decode) {
+        let mut fields = Fields::new(encoding);
+        let decoded = match Envelope::decode_fields(plain, &self.decode, &mut fields) {
             Err(EnvelopeError::Compressed) => {
                 // A peer may send any frame as a compressed term; Discord is not known to.
                 let inflated = trunkline_etf::inflate(plain, &self.decode).map_err(EnvelopeError::Term);
                 match inflated.and_then(|inflated| inflated.ok_or(EnvelopeError::Compressed)) {
                     Ok(inflated) => {
-                        match Envelope::decode_routed(encoding, &inflated, &self.decode) {
-                            Ok((envelope, routing)) => self.envelope(Frame { encoding, envelope: &envelope, routing }),
+                        let mut fields = Fields::new(encoding);
+                        match Envelope::decode_fields(&inflated, &self.decode, &mut fields) {
+                            Ok((envelope, routing)) => self.envelope(Frame { encoding, envelope: &envelope, routing, fields: &fields }),
                             Err(error) => self.undecodable(&error),
                         }
                         return;
@@ -403,7 +406,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
             decoded => decoded,
         };
         match decoded {
-            Ok((envelope, routing)) => self.envelope(Frame { encoding, envelope: &envelope, routing }),
+            Ok((envelope, routing)) => self.envelope(Frame { encoding, envelope: &envelope, routing, fields: &fields }),
             Err(error) => self.undecodable(&error),
         }
     }
@@ -495,7 +498,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
     }
 
     fn deliver(&mut self, s: u64, now: Time, frame: Option<Frame<'_>>) {
-        let (Some(Frame { encoding, envelope, routing }), Some(point)) = (frame, self.session.resume_point()) else {
+        let (Some(Frame { encoding, envelope, routing, fields }), Some(point)) = (frame, self.session.resume_point()) else {
             debug_assert!(false, "a dispatch is delivered out of a frame, inside a session");
             return;
         };
@@ -504,6 +507,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
             envelope,
             encoding,
             routing,
+            fields,
             session: point.session,
             s,
             received_at: now,

@@ -15,6 +15,7 @@ use twilight_cache_inmemory::DefaultInMemoryCache;
 use twilight_gateway::{EventTypeFlags, parse};
 use twilight_model::gateway::event::Event as TwilightEvent;
 
+use crate::peers::Decoded;
 use crate::stream::{START, frames};
 use crate::{Result, corpus, peers, walk};
 
@@ -52,8 +53,25 @@ pub(crate) fn read(way: &str, file: &Path) -> Result<bool> {
         "check" => counted_check(&events),
         "decode" => counted_decode(&events),
         "apply" => {
-            let bodies = events.iter().map(|frame| peers::body(frame)).collect::<Result<Vec<_>>>()?;
-            counted_apply(&mut peers::fed(&start()?, CacheConfig::default())?, &bodies);
+            let events = events.iter().map(|frame| Decoded::of(frame)).collect::<Result<Vec<_>>>()?;
+            counted_apply(&mut peers::fed(&start()?, CacheConfig::default())?, &events);
+        }
+        "kinds" => {
+            for (kind, count) in kinds(&events)? {
+                println!("{kind} {count}");
+            }
+        }
+        // One kind's part of "apply": the others are applied too, and not counted.
+        way if way.starts_with("apply:") => {
+            let mut cache = peers::fed(&start()?, CacheConfig::default())?;
+            for event in events.iter().map(|frame| Decoded::of(frame)) {
+                let event = event?;
+                if way.ends_with(&format!(":{}", event.kind.name())) {
+                    counted_apply(&mut cache, std::slice::from_ref(&event));
+                } else {
+                    black_box(event.apply(&mut cache));
+                }
+            }
         }
         "guilds" => counted_guilds(&start()?),
         "parse" => counted_parse(events.iter().map(|frame| peers::text_of(frame)).collect::<Result<Vec<_>>>()?),
@@ -62,9 +80,20 @@ pub(crate) fn read(way: &str, file: &Path) -> Result<bool> {
             counted_update(&peers::fed_twilight(&start()?)?, &parsed);
         }
         "peerguilds" => counted_peerguilds(start()?.iter().map(|frame| peers::text_of(frame)).collect::<Result<Vec<_>>>()?),
-        _ => return Err("ways: walk, check, decode, apply, guilds; parse, update, peerguilds".into()),
+        _ => return Err("ways: walk, check, decode, apply, apply:EVENT_NAME, guilds, kinds; parse, update, peerguilds".into()),
     }
     Ok(true)
+}
+
+/// How many events of each kind there are, the most frequent first.
+fn kinds(events: &[Vec<u8>]) -> Result<Vec<(&'static str, usize)>> {
+    let mut counts = std::collections::BTreeMap::<&str, usize>::new();
+    for frame in events {
+        *counts.entry(peers::body(frame)?.0.name()).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    Ok(counts)
 }
 
 // The script tells callgrind to count inside of the functions of these names.
@@ -91,9 +120,9 @@ fn counted_decode(frames: &[Vec<u8>]) {
 }
 
 #[inline(never)]
-fn counted_apply(cache: &mut Cache, bodies: &[(EventKind, Bytes)]) {
-    for (kind, body) in bodies {
-        black_box(cache.apply(*kind, Value::from_raw(Encoding::Etf, body), body));
+fn counted_apply(cache: &mut Cache, events: &[Decoded<'_>]) {
+    for event in events {
+        black_box(event.apply(cache));
     }
 }
 

@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
-use trunkline_cache::{Cache, CacheConfig, Kind, Users};
-use trunkline_discord::{Encoding, Envelope, EventKind};
+use trunkline_cache::{Cache, CacheConfig, Change, Kind, Users};
+use trunkline_discord::{Encoding, Envelope, EventKind, Fields};
 use trunkline_etf::{ETF_VERSION, Limits, Value, transcode};
 use trunkline_sim::Mix;
 use trunkline_testbed::world::{World, etf};
@@ -101,7 +101,7 @@ fn events(form: Form, table: &mut Table) -> Result<()> {
         for _ in 0..form.rounds.min(5) {
             let ours = fed(&start, CacheConfig::default())?;
             let theirs = fed_twilight(&start)?;
-            let bodies = frames.iter().map(|frame| body(frame)).collect::<Result<Vec<_>>>()?;
+            let bodies = frames.iter().map(|frame| Decoded::of(frame)).collect::<Result<Vec<_>>>()?;
             let mut ours = ours;
             note(&mut best[0], frames.len(), || {
                 for frame in &frames {
@@ -116,8 +116,8 @@ fn events(form: Form, table: &mut Table) -> Result<()> {
                 }
             });
             note(&mut best[2], frames.len(), || {
-                for (kind, body) in &bodies {
-                    black_box(ours.apply(*kind, Value::from_raw(Encoding::Etf, body), body));
+                for event in &bodies {
+                    black_box(event.apply(&mut ours));
                 }
             });
             note(&mut best[3], frames.len(), || {
@@ -154,6 +154,27 @@ pub(crate) fn text_of(frame: &[u8]) -> Result<String> {
     let mut json = Vec::new();
     transcode(Value::parse(Encoding::Etf, frame, &Limits::GATEWAY)?, Encoding::Json, &mut json)?;
     Ok(String::from_utf8(json)?)
+}
+
+/// An event as decoding leaves it for the cache; the peer is given what its parser made, too.
+pub(crate) struct Decoded<'a> {
+    pub(crate) kind: EventKind,
+    d: Value<'a>,
+    fields: Fields<'a>,
+    body: Bytes,
+}
+
+impl<'a> Decoded<'a> {
+    pub(crate) fn of(frame: &'a [u8]) -> Result<Decoded<'a>> {
+        let mut fields = Fields::new(Encoding::Etf);
+        let (envelope, _) = Envelope::decode_fields(frame, &Limits::GATEWAY, &mut fields)?;
+        let kind = EventKind::from_name(envelope.t.as_deref().unwrap_or_default());
+        Ok(Decoded { kind, d: envelope.d, fields, body: Bytes::copy_from_slice(envelope.d.raw()) })
+    }
+
+    pub(crate) fn apply(&self, cache: &mut Cache) -> Change {
+        cache.apply_found(self.kind, self.d, &self.fields, &self.body)
+    }
 }
 
 pub(crate) fn body(frame: &[u8]) -> Result<(EventKind, Bytes)> {

@@ -12,7 +12,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use trunkline_cache::{Cache, CacheConfig, Users};
 use trunkline_delivery::{Credit, EntryId, Filter, GroupId, GroupLimits, GroupSpec, Hub, HubConfig, Slot, StreamId};
-use trunkline_discord::{Compression, Dice, Encoding, Envelope, Event, EventKind, EventName, Intents, Op, Routing, ShardId, Time, Token};
+use trunkline_discord::{
+    Compression, Dice, Encoding, Envelope, Event, EventKind, EventName, Fields, Intents, Op, Routing, ShardId, Time, Token,
+};
 use trunkline_etf::{EtfWriter, Limits, TermWrite};
 use trunkline_gateway::inflate::{InflateLimits, Inflater};
 use trunkline_session::{Action, Config, Input, Session};
@@ -153,9 +155,10 @@ impl Way {
         let inflater = Inflater::new(Compression::ZstdStream, InflateLimits::default())?;
         let mut way = Way { inflater, shard, until: Until::Sent, taken: 0 };
         for frame in start {
-            let (envelope, routing) = Envelope::decode_routed(Encoding::Etf, frame, &Limits::GATEWAY)?;
+            let mut fields = Fields::new(Encoding::Etf);
+            let (envelope, routing) = Envelope::decode_fields(frame, &Limits::GATEWAY, &mut fields)?;
             // What was recorded before may have a HELLO of its own.
-            if envelope.op == Op::Dispatch && !way.shard.frame(&envelope, routing, Until::Sent) {
+            if envelope.op == Op::Dispatch && !way.shard.frame(&envelope, routing, &fields, Until::Sent) {
                 return Err(format!("the session does not deliver what the simulator told at its start: {:?}", envelope.t).into());
             }
         }
@@ -170,10 +173,11 @@ impl Way {
             self.taken += 1;
             return;
         }
-        let (envelope, routing) = Envelope::decode_routed(Encoding::Etf, plain, &Limits::GATEWAY).expect("a sound event");
+        let mut fields = Fields::new(Encoding::Etf);
+        let (envelope, routing) = Envelope::decode_fields(plain, &Limits::GATEWAY, &mut fields).expect("a sound event");
         self.taken += u64::from(match self.until {
             Until::Decoded => black_box((envelope, routing)).0.op == Op::Dispatch,
-            until => self.shard.frame(&envelope, routing, until),
+            until => self.shard.frame(&envelope, routing, &fields, until),
         });
     }
 
@@ -193,7 +197,7 @@ impl Shard {
     }
 
     /// Whether the session gave it to deliver.
-    fn frame(&mut self, envelope: &Envelope<'_>, routing: Routing, until: Until) -> bool {
+    fn frame(&mut self, envelope: &Envelope<'_>, routing: Routing, fields: &Fields<'_>, until: Until) -> bool {
         let now = self.now();
         self.session.step(Input::Frame(envelope.clone()), now, &mut self.dice, &mut self.todo);
         let delivered = self.todo.drain(..).find_map(|action| if let Action::Deliver { s } = action { Some(s) } else { None });
@@ -204,7 +208,7 @@ impl Shard {
         let name = envelope.t.as_deref().unwrap_or_default();
         let kind = EventKind::from_name(name);
         let body = Bytes::copy_from_slice(envelope.d.raw());
-        let change = self.cache.apply(kind, envelope.d, &body);
+        let change = self.cache.apply_found(kind, envelope.d, fields, &body);
         if until == Until::Applied {
             black_box(change);
             return true;

@@ -263,7 +263,7 @@ impl CoreState {
         let kind = EventKind::from_name(name);
         let body = d.envelope.d;
         let bytes = Bytes::copy_from_slice(body.raw());
-        let change = shard.cache.apply(kind, body, &bytes);
+        let change = shard.cache.apply_found(kind, body, d.fields, &bytes);
         let event = Event {
             shard: shard.id,
             session: d.session,
