@@ -5,6 +5,7 @@ mod guilds;
 mod messages;
 mod others;
 mod people;
+mod text;
 
 use crate::event::{Chunk, Event, Special, Who};
 use crate::kinds::Kind;

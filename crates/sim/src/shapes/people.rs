@@ -1,5 +1,6 @@
 //! Users, members, presences, voice states (Discord docs, resources User, Guild, Voice; Gateway Events: Presence).
 
+use super::text;
 use crate::event::{Event, Who};
 use crate::out::Out;
 use crate::world::{Bot, ROLES, Seen, World, mix};
@@ -182,40 +183,82 @@ pub(crate) fn presence_fields(o: &mut Out, world: &World, guild: u32, member: u3
         if status == "offline" {
             return;
         }
+        let dice = mix(u64::from(user) << 32 | u64::from(version));
         if member.is_multiple_of(2) {
             o.item_map(|o| {
                 o.str("name", "Custom Status");
                 o.int("type", 4);
-                o.str("state", &format!("mood number {version}, thinking of {}", mix(u64::from(version)) % 1000));
+                o.str("state", &text::words(mix(dice ^ 4), 1 + dice as usize % 9));
                 o.str("id", "custom");
                 o.int("created_at", 1_763_000_000_000 + i64::from(version));
             });
         }
-        if member % 3 != 1 {
-            o.item_map(|o| {
-                o.int("type", 0);
-                o.map("timestamps", |o| o.int("start", 1_763_000_000_000 + i64::from(member)));
-                o.str("state", "In a group of four");
-                o.str("details", &format!("Level {}", mix(u64::from(member)) % 60));
-                o.str("name", "A Game of Signals");
-                o.str("id", &format!("{:016x}", mix(u64::from(version) ^ 77)));
-                o.int("created_at", 1_763_000_100_000 + i64::from(version));
-                o.id("application_id", 356_875_570_916_753_438);
-                o.map("party", |o| {
-                    o.str("id", &format!("party-{:x}", mix(u64::from(member))));
-                    o.list("size", |o| {
-                        o.item_int(2);
-                        o.item_int(4);
-                    });
-                });
-                o.map("assets", |o| {
-                    o.str("large_image", "mp:external/7hTa8pVhUvtIX-oMOlkG9pHR1/https/images.example.com/cover.png");
-                    o.str("large_text", "The great hall");
-                });
-            });
+        match member % 6 {
+            // What they hear, another song each time.
+            3 => o.item_map(|o| song(o, world, user, dice, version)),
+            1 | 4 => {}
+            _ => o.item_map(|o| game(o, text::title(mix(u64::from(user))), dice, version)),
         }
     });
     o.int("processed_at_timestamp", 0);
+}
+
+/// A game: many play the same few, each at a place of their own.
+fn game(o: &mut Out, title: u64, dice: u64, version: u32) {
+    let game = mix(title ^ 0x6A3E);
+    o.int("type", 0);
+    o.map("timestamps", |o| o.int("start", 1_763_000_000_000 + (dice % 100_000_000) as i64));
+    o.str("state", &text::words(mix(dice ^ 1), 1 + (dice >> 8) as usize % 4));
+    o.str("details", &text::words(mix(dice ^ 2), 1 + (dice >> 16) as usize % 5));
+    o.str("name", &text::words(game, 1 + game as usize % 3));
+    o.str("id", &format!("{:016x}", mix(dice ^ 77)));
+    o.int("created_at", 1_763_000_100_000 + i64::from(version) * 1_000 + (dice % 1_000) as i64);
+    o.id("application_id", 356_875_570_916_753_438 ^ game >> 6);
+    if dice.is_multiple_of(4) {
+        o.map("party", |o| {
+            o.str("id", &text::code(dice, 32));
+            o.list("size", |o| {
+                o.item_int(1 + (dice >> 8 & 3) as i64);
+                o.item_int(4);
+            });
+        });
+    }
+    o.map("assets", |o| {
+        // A game has a few pictures.
+        let picture = mix(game ^ dice >> 32 & 7);
+        if game.is_multiple_of(2) {
+            o.str("large_image", &format!("{}", 700_000_000_000_000_000 + picture % 600_000_000_000_000_000));
+        } else {
+            o.str(
+                "large_image",
+                &format!("mp:external/{}/https/images.example.com/{}.png", text::code(picture, 43), text::code(picture, 12)),
+            );
+        }
+        o.str("large_text", &text::words(picture, 2));
+    });
+}
+
+fn song(o: &mut Out, world: &World, user: u32, dice: u64, version: u32) {
+    let song = text::title(dice) << 10 | text::title(mix(dice));
+    let began = 1_763_000_000_000 + (dice % 100_000_000) as i64;
+    o.int("type", 2);
+    o.map("timestamps", |o| {
+        o.int("start", began);
+        o.int("end", began + 120_000 + (mix(song) % 200_000) as i64);
+    });
+    o.str("sync_id", &text::code(song, 22));
+    o.str("state", &text::words(mix(song >> 10), 2));
+    o.str("session_id", &format!("{:032x}", u128::from(mix(u64::from(user))) << 64 | u128::from(dice)));
+    o.map("party", |o| o.str("id", &format!("spotify:{}", world.user_id(user))));
+    o.str("name", "Spotify");
+    o.str("id", "spotify:1");
+    o.int("flags", 48);
+    o.str("details", &text::words(song, 1 + song as usize % 5));
+    o.int("created_at", 1_763_000_100_000 + i64::from(version) * 1_000 + (dice % 1_000) as i64);
+    o.map("assets", |o| {
+        o.str("large_image", &format!("spotify:ab67616d0000b273{:016x}{:08x}", mix(song >> 3), mix(song) as u32));
+        o.str("large_text", &text::words(mix(song >> 3), 2));
+    });
 }
 
 /// PRESENCE_UPDATE.
