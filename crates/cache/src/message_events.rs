@@ -34,6 +34,7 @@ impl Cache {
                 _ => self.note_message(guild, channel, message_id),
             }
         }
+        self.meet_author(guild, fields);
         self.note_people(guild, fields);
         Some(Change::NONE)
     }
@@ -147,7 +148,7 @@ impl Cache {
 
     /// The author is a whole user, except a webhook's; a message's members lack their user. Discord docs, Gateway Events: Message Create.
     fn note_people(&mut self, guild: u64, fields: &Fields<'_>) {
-        if let Some(author) = fields.get(Field::Author).filter(|_| fields.get(Field::WebhookId).is_none_or(Value::is_null))
+        if let Some(author) = author(fields)
             && let Some(user) = id(author, "id")
         {
             self.set(Key::new(Kind::User, 0, user), Some(author));
@@ -158,6 +159,19 @@ impl Cache {
             if let Some(user) = user.and_then(Value::as_id) {
                 self.merge_known_member(guild, user, member);
             }
+        }
+    }
+
+    /// Who writes is a member: one of whom nobody has told before is known from then on, if all of a member is told. Without the members
+    /// intent there is no other way to learn of most. Those who are only mentioned, or whose message is changed, may have left since.
+    fn meet_author(&mut self, guild: u64, fields: &Fields<'_>) {
+        if let (Some(author), Some(member)) = (author(fields), fields.get(Field::Member))
+            && let Some(user) = id(author, "id")
+            && guild != 0
+            && !self.has(Key::new(Kind::Member, guild, user))
+            && member.get("joined_at").is_some_and(|at| !at.is_null())
+        {
+            self.set_without(Key::new(Kind::Member, guild, user), member, &["user"]);
         }
     }
 
@@ -179,6 +193,11 @@ impl Cache {
         let count = count.saturating_sub(gone).max(0).to_string();
         self.edit(key, &[], &[("message_count", json(&count))]);
     }
+}
+
+/// A message's author, unless it is a webhook.
+fn author<'a>(fields: &Fields<'a>) -> Option<Value<'a>> {
+    fields.get(Field::Author).filter(|_| fields.get(Field::WebhookId).is_none_or(Value::is_null))
 }
 
 /// A term written here.

@@ -65,6 +65,16 @@ pub(crate) fn rows() -> Vec<Row> {
         .gives(Ask::Member(51), with(&member(51), json!({"nick": "M", "roles": [id(20)], "user": {"id": id(51), "username": "bobby"}})))
         .gives(Ask::Member(50), with(&member(50), json!({"nick": "N"})))
         .gone(Ask::Member(59)),
+        row(K::MessageCreate, "makes its author known, if the whole of a member is told", with(&bare_message(83, 10), json!({
+            "author": {"id": id(59), "username": "new"}, "member": {"nick": "N", "joined_at": "2020", "roles": []},
+        })))
+        .gives(Ask::User(59), json!({"id": id(59), "username": "new"}))
+        .gives(Ask::Member(59), json!({"nick": "N", "joined_at": "2020", "roles": [], "user": {"id": id(59), "username": "new"}})),
+        row(K::MessageCreate, "makes nobody known of whom too little is told", with(&bare_message(83, 10), json!({
+            "author": {"id": id(59), "username": "new"}, "member": {"nick": "N", "roles": []},
+        })))
+        .gone(Ask::Member(59))
+        .gone(Ask::User(59)),
         row(K::MessageCreate, "what stands for a user inside a member is none", with(&bare_message(83, 10), json!({
             "author": {"id": id(51), "username": "bobby"}, "member": {"nick": "M", "joined_at": "2020", "user": null},
             "mentions": [{"id": id(50), "member": {"nick": "N", "user": {"username": "x"}}}],

@@ -128,7 +128,7 @@ impl Guild {
         self.objects.contains_key(&(kind, id))
     }
 
-    fn set(&mut self, kind: Kind, id: u64, json: Option<Json>) -> Option<Json> {
+    pub(crate) fn set(&mut self, kind: Kind, id: u64, json: Option<Json>) -> Option<Json> {
         match json {
             Some(json) => self.objects.insert((kind, id), json),
             None => self.objects.remove(&(kind, id)),

@@ -7,6 +7,17 @@ use trunkline_discord::EventKind as K;
 use crate::rules::{Guild, MESSAGE_AGE_MS, MESSAGE_COUNT, Message, Model, list, maybe, merge, ms, number, without};
 
 impl Model {
+    /// Who writes is met, where the whole of a member is told.
+    fn meet_author(&mut self, guild: u64, d: &Json) {
+        let webhook = d.get("webhook_id").is_some_and(|id| !id.is_null());
+        let (Some(known), Some(author), Some(member)) = (self.guilds.get_mut(&guild), d.get("author"), d.get("member")) else { return };
+        let user = number(&author["id"]);
+        if !webhook && !known.has(Kind::Member, user) && !member["joined_at"].is_null() {
+            known.set(Kind::Member, user, Some(without(member, &["user"])));
+            self.users.entry(user).or_insert_with(|| author.clone());
+        }
+    }
+
     fn people(&mut self, guild: u64, d: &Json) {
         let mut told = Vec::new();
         if d.get("webhook_id").is_none_or(Json::is_null)
@@ -66,6 +77,7 @@ impl Model {
                 }
             }
         }
+        self.meet_author(guild, d);
         self.people(guild, d);
     }
 
