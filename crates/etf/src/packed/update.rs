@@ -5,9 +5,10 @@
 //!
 //! Only the usual case is taken: atom keys, each once, in an order that is not too wild. For everything else the answer is `None`, and
 //! the caller packs the update and uses [`edit`](super::edit). That a value is the same is never said wrongly; that it is another one
-//! may be, and then the same bytes are written once more.
+//! may be, and then the same bytes are written once more. Of a key that is twice in what lies there, which nobody sends, the first is
+//! changed: it is the one that is read.
 //!
-//! Invariants: nothing panics on any bytes; recursion ends after [`LEVELS`].
+//! Invariants: nothing panics on any bytes; recursion ends after five levels.
 
 use super::{
     ANIMATED_HASH, ATOM, DECIMAL, FALSE, Form, HASH, Head, KEY_OTHER, KEY2, KEY2_LAST, LIST0, MAP0, NULL, STR0, STR8, STR16, STR32,
@@ -164,9 +165,9 @@ fn lay(base: Value<'_>, update: Value<'_>, without: Without<'_>, whole: bool, ou
                     }
                     None => {
                         let end = walk::skip(update, middle)?;
-                        let key = |addition: &Addition| update.get(addition.key.0..addition.key.1);
                         let addition = Addition { key: (at, middle), value: (middle, end) };
-                        if additions.len() == ADDITIONS_MAX || additions.iter().any(|other| key(other) == key(&addition)) {
+                        let same = |other: &Addition| Name::read(update, other.key.0).is_some_and(|other| other.text == name.text);
+                        if additions.len() == ADDITIONS_MAX || additions.iter().any(same) {
                             return None;
                         }
                         additions.push(addition);
@@ -290,7 +291,9 @@ fn value_behind(base: &[u8], at: usize, name: Name<'_>) -> Option<usize> {
 #[inline(never)]
 fn other_value_behind(base: &[u8], at: usize, name: &[u8]) -> Option<usize> {
     let end = skip(base, at + 1)?;
-    let text = base.get(at + 1..end)?.strip_prefix(&[ATOM]).and_then(string)?;
+    let key = base.get(at + 1..end)?;
+    // A key of JSON's lies beside atoms as mere text, and is the same key.
+    let text = string(key.strip_prefix(&[ATOM]).unwrap_or(key))?;
     if text == name { Some(end) } else { None }
 }
 
@@ -617,6 +620,35 @@ mod tests {
             }
         }
         assert!(counts.iter().all(|count| *count > 2_000), "{counts:?}");
+    }
+
+    #[test]
+    fn a_key_is_the_same_one_whether_it_lies_or_comes_as_text_or_as_either_kind_of_atom() {
+        let first = packed(&etf(|out| map_of(out, &[("id", 1)])));
+        let from_json = Value::from_raw(Encoding::Json, br#"{"new_field":1}"#);
+        let mut mixed = Vec::new();
+        edit::merged(Value::from_raw(Encoding::Packed, &first), from_json, &[], &mut mixed).unwrap();
+        let base = Value::from_raw(Encoding::Packed, &mixed);
+        let told = etf(|out| map_of(out, &[("new_field", 2)]));
+        let (mut out, mut wanted) = (Vec::new(), Vec::new());
+        let told = Value::from_raw(Encoding::Etf, &told);
+        assert_eq!(merge(base, told, Without::Keys(&[]), &mut out), Some(Outcome::Other));
+        let merged = Value::from_raw(Encoding::Packed, &out);
+        assert_eq!((merged.len(), merged.get("new_field").and_then(Value::as_u64)), (2, Some(2)));
+
+        // `nick` twice, as ATOM_EXT and as SMALL_ATOM_UTF8_EXT: left to what merges anything.
+        let twice = [&[term::MAP, 0, 0, 0, 2, 100, 0, 4][..], b"nick", &[97, 1, 119, 4], b"nick", &[97, 2]].concat();
+        let (base, told) = (Value::from_raw(Encoding::Packed, &first), Value::from_raw(Encoding::Etf, &twice));
+        assert_eq!(merge(base, told, Without::Keys(&[]), &mut wanted), None);
+    }
+
+    fn map_of(out: &mut EtfWriter, entries: &[(&str, u64)]) {
+        out.begin_map(entries.len());
+        for (key, value) in entries {
+            out.key(key);
+            out.uint(*value);
+        }
+        out.end_map();
     }
 
     #[test]
