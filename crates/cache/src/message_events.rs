@@ -14,6 +14,9 @@ use crate::key::{Key, Kind};
 /// The flag of a message that only one user sees. Discord docs, Message: Message Flags.
 const EPHEMERAL: u64 = 1 << 6;
 
+/// The type of the message that says that its author has joined. Discord docs, Message: Message Types.
+const USER_JOIN: u64 = 7;
+
 impl Cache {
     pub(crate) fn message_create(&mut self, d: Value<'_>, fields: &Fields<'_>, body: &Bytes) -> Option<Change> {
         let (message_id, channel_id) = (fields.get(Field::Id)?, fields.get(Field::ChannelId)?);
@@ -34,7 +37,7 @@ impl Cache {
                 _ => self.note_message(guild, channel, message_id),
             }
         }
-        self.meet_author(guild, fields);
+        self.meet_author(guild, d, fields);
         self.note_people(guild, fields);
         Some(Change::NONE)
     }
@@ -164,12 +167,14 @@ impl Cache {
 
     /// Who writes is a member: one of whom nobody has told before is known from then on, if all of a member is told. Without the members
     /// intent there is no other way to learn of most. Those who are only mentioned, or whose message is changed, may have left since.
-    fn meet_author(&mut self, guild: u64, fields: &Fields<'_>) {
+    /// Who has just joined is left to GUILD_MEMBER_ADD, which counts members: it would not if the message came first.
+    fn meet_author(&mut self, guild: u64, d: Value<'_>, fields: &Fields<'_>) {
         if let (Some(author), Some(member)) = (author(fields), fields.get(Field::Member))
             && let Some(user) = id(author, "id")
             && guild != 0
             && !self.has(Key::new(Kind::Member, guild, user))
             && member.get("joined_at").is_some_and(|at| !at.is_null())
+            && d.get("type").and_then(Value::as_u64) != Some(USER_JOIN)
         {
             self.set_without(Key::new(Kind::Member, guild, user), member, &["user"]);
         }

@@ -70,6 +70,10 @@ pub(crate) fn rows() -> Vec<Row> {
         })))
         .gives(Ask::User(59), json!({"id": id(59), "username": "new"}))
         .gives(Ask::Member(59), json!({"nick": "N", "joined_at": "2020", "roles": [], "user": {"id": id(59), "username": "new"}})),
+        row(K::MessageCreate, "leaves who has just joined to the event that counts members", with(&bare_message(83, 10), json!({
+            "type": 7, "author": {"id": id(59), "username": "new"}, "member": {"joined_at": "2020", "roles": []},
+        })))
+        .gone(Ask::Member(59)),
         row(K::MessageCreate, "makes nobody known of whom too little is told", with(&bare_message(83, 10), json!({
             "author": {"id": id(59), "username": "new"}, "member": {"nick": "N", "roles": []},
         })))
