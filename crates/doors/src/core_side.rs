@@ -139,8 +139,9 @@ impl CoreSide {
         let out = &mut self.actions;
         match command {
             ToCore::Join { group, worker, stream, filter, credit, to } => {
-                // Those whose task died without a word. Should the hub have more for one, it is told below.
-                self.streams.retain(|_, joined| !joined.link.is_closed());
+                // Those whose task died without a word. Should the hub have more for one, it is told below; for whom something is gathered
+                // the hub is told when that is refused.
+                self.streams.retain(|_, joined| !joined.link.is_closed() || !joined.gathered.is_empty());
                 // Known before the join: the hub may have events for it at once.
                 self.streams.insert(stream, Joined { link: to, gathered: Vec::new() });
                 if let Err(error) = self.hub.join(group, worker, stream, filter, credit, now, out)
@@ -230,6 +231,10 @@ impl CoreSide {
                 // A question or an answer that is lost is asked again by the stream itself within a second.
                 let must = matches!(message, FromCore::Body { .. });
                 refused |= joined.link.send(message).is_err() && must;
+                // Nothing may pass what was refused, should there be room again already.
+                if refused {
+                    break;
+                }
             }
             if refused {
                 // Full: see `overruns`. Gone: its task tells us so in a moment, or has died and never does.

@@ -106,7 +106,9 @@ pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: 
     let mut entries = 0;
     let mut unreadable = 0;
     let scanned = store.scan_entries(key, &mut |position, at, bytes| match log.push(position, super::keeper::location(at), bytes) {
-        Ok(_) => entries += 1,
+        // One that all groups have acknowledged lies in the newest segment still.
+        Ok(true) => entries += 1,
+        Ok(false) => {}
         Err(_) => unreadable += 1,
     });
     match scanned {

@@ -28,6 +28,9 @@ use crate::config::Members;
 /// What cores may tell a bot's task before it is read.
 const NEWS_QUEUED: usize = 8_192;
 
+/// What of it is read in one turn, which must not keep the runtime's other tasks waiting.
+const NEWS_AT_ONCE: usize = 256;
+
 /// Callers' requests that may wait for the task.
 const ASKS_QUEUED: usize = 1_024;
 
@@ -290,7 +293,7 @@ impl Task {
                     let Some(told) = told else { return };
                     self.take(told, &mut out);
                     // What has come meanwhile, so that many guilds at once cost one look at all shards.
-                    for _ in 1..NEWS_QUEUED {
+                    for _ in 1..NEWS_AT_ONCE {
                         let Ok(told) = news.try_recv() else { break };
                         self.take(told, &mut out);
                     }
