@@ -27,8 +27,6 @@ const STATEMENTS: usize = 6;
 /// New rows of one table from which on they are copied into it instead of being put by statements. Most of what a row costs the server is
 /// its indexes either way; of the rest a copy saves about half.
 const COPY_ROWS: usize = 500;
-/// New rows of one copy, which may take as long as a statement.
-const COPY_ROWS_MAX: usize = 100_000;
 
 /// A commit, ready to be written: cache rows sorted into tables. Made on the caller's thread. The rows' JSON is made as they are sent, so
 /// that no more of it lies in memory than is under way.
@@ -277,7 +275,8 @@ async fn put(conn: &Conn, work: &Work, table: Table, puts: &[Put<Place>]) -> Res
         if new.len() < COPY_ROWS {
             put_by_statements.extend(new);
         } else {
-            for some in new.chunks(COPY_ROWS_MAX) {
+            // A copy may take as long as a statement, however slow the way to the server is: each has as many bytes as one.
+            for some in chunks(&new, |put| put.bytes()) {
                 copy(conn, table, some, work.codec).await?;
             }
         }
