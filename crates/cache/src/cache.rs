@@ -9,8 +9,8 @@ use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 use trunkline_discord::Object;
-use trunkline_etf::packed::is_one;
 use trunkline_etf::packed::update::{self, Outcome, Without};
+use trunkline_etf::packed::{edit, is_one};
 use trunkline_etf::{Encoding, Kind as TermKind, Value};
 
 use crate::config::CacheConfig;
@@ -20,6 +20,7 @@ use crate::messages::Messages;
 use crate::pack::{Packer, Told};
 use crate::places::Places;
 use crate::policy::Policy;
+use crate::print::Print;
 use crate::search::Search;
 use crate::table::{Table, Tables};
 use crate::users::{Tenant, Users};
@@ -246,6 +247,11 @@ impl Cache {
                 if let Some(changed) = self.compare_user(key.id, value, drop) {
                     return Put { had: true, changed };
                 }
+                let put = self.write(key, |_, out| out.without(value, drop));
+                if put.had && drop.is_empty() {
+                    self.tenant.set_print(key.id, Print::of(value));
+                }
+                return put;
             }
             _ => {
                 if let Some(handle) = self.find(key)
@@ -256,7 +262,7 @@ impl Cache {
             }
         }
         // What is packed already, as parts of a GUILD_CREATE are, lies as it is to lie here.
-        if drop.is_empty() && value.encoding() == Encoding::Packed && key.kind != Kind::User {
+        if drop.is_empty() && value.encoding() == Encoding::Packed {
             let whole = self.may_hold(key) && is_one(value.raw());
             return if whole { self.lay(key, value.raw(), true) } else { Put::default() };
         }
@@ -316,8 +322,38 @@ impl Cache {
     /// Takes what was told of a member without its user, if the member is known. `false`: its user was told after all, and nothing has happened.
     pub(crate) fn merge_bare_member(&mut self, key: Key, told: Value<'_>) -> bool {
         match self.find(key) {
-            Some(handle) if self.config.keeps(key.kind) => self.compare(key, handle, Way::Merge, told, Without::Refused("user")).is_some(),
+            Some(handle) if self.config.keeps(key.kind) => {
+                let print = Print::of(told);
+                if print.is_some() && self.heap.print(handle) == print {
+                    return true;
+                }
+                let put = self.compare(key, handle, Way::Merge, told, Without::Refused("user"));
+                put.map(|put| self.set_print(key, Some(handle), put, print)).is_some()
+            }
             _ => true,
+        }
+    }
+
+    /// Whether a member, told with its user, was told in the same words before and has not changed since. What has the print of what was taken
+    /// then would be taken again.
+    pub(crate) fn told_again(&mut self, key: Key, told: Value<'_>, user: Value<'_>) -> bool {
+        let Some(known) = self.find(key).and_then(|handle| self.heap.print(handle)) else { return false };
+        self.print_of_member(told, None, Some(user)) == Some(known)
+    }
+
+    /// The same for what has to be packed, and has no user.
+    pub(crate) fn merge_told_member(&mut self, key: Key, told: Value<'_>) {
+        if let Some(handle) = self.find(key) {
+            let put = self.merge_at(key, handle, told, &["user"]);
+            let print = Print::of(told).filter(|_| put.had);
+            self.set_print(key, Some(handle), put, print);
+        }
+    }
+
+    /// Remembers what a member was told with, of which what lies there now is made: where it was before, if it has not changed.
+    fn set_print(&mut self, key: Key, before: Option<Handle>, put: Put, print: Option<Print>) {
+        if let Some(handle) = before.filter(|_| !put.changed).or_else(|| self.find(key)) {
+            self.heap.set_print(handle, print);
         }
     }
 
@@ -368,16 +404,20 @@ impl Cache {
         if !self.config.keeps(key.kind) {
             return Put::default();
         }
+        let [guild_id, user] = told.get_all(["guild_id", "user"]);
+        let print = self.print_of_member(told, guild_id, user).filter(|_| drop.is_empty());
         if let Some(handle) = known {
+            // What has a `guild_id` may tell no more than what was told without it, and is kept with it.
+            if print.is_some() && way == Way::Merge && guild_id.is_none() && self.heap.print(handle) == print {
+                let changed = user.is_some_and(|user| self.set_user_of(key.id, user));
+                return Put { had: true, changed };
+            }
             let mut without: SmallVec<[&str; 8]> = SmallVec::from_slice(drop);
             without.push("user");
             if let Some(mut put) = self.compare(key, handle, way, told, Without::Keys(&without)) {
-                let user = told.get("user").filter(|_| !drop.contains(&"user"));
-                // One that is none, or is another's, is left out.
-                if let Some(user) =
-                    user.filter(|user| user.kind() == TermKind::Map && user.get("id").and_then(Value::as_id) == Some(key.id))
-                {
-                    put.changed |= self.set(Key::new(Kind::User, 0, key.id), Some(user)).changed;
+                self.set_print(key, Some(handle), put, print);
+                if let Some(user) = user.filter(|_| !drop.contains(&"user")) {
+                    put.changed |= self.set_user_of(key.id, user);
                 }
                 return put;
             }
@@ -388,6 +428,7 @@ impl Cache {
         let mut put = Put::default();
         if let Some(user) = written {
             put = self.lay(key, scratch.bytes(), true);
+            self.set_print(key, None, put, print);
             let user = if user { user_scratch.bytes() } else { &[] };
             put.changed |= self.tenant.refer(key.id, number, user);
         }
@@ -395,8 +436,23 @@ impl Cache {
         put
     }
 
+    /// The print of what was told of a member but for its guild and its user.
+    fn print_of_member(&mut self, told: Value<'_>, guild_id: Option<Value<'_>>, user: Option<Value<'_>>) -> Option<Print> {
+        let mut parts = SmallVec::<[(&str, Value<'_>); 2]>::new();
+        parts.extend(guild_id.map(|guild| ("guild_id", guild)));
+        parts.extend(user.map(|user| ("user", user)));
+        parts.sort_unstable_by_key(|(_, part)| part.raw().as_ptr());
+        Print::without(told, &parts, &mut self.fresh)
+    }
+
+    /// Takes the user that was told in a member, unless it is none or another's; whether it has changed.
+    fn set_user_of(&mut self, member: u64, user: Value<'_>) -> bool {
+        let sound = user.kind() == TermKind::Map && user.get("id").and_then(Value::as_id) == Some(member);
+        sound && self.set(Key::new(Kind::User, 0, member), Some(user)).changed
+    }
+
     /// Puts a whole member of a list where it belongs; gives the id under which it is kept, if it has one.
-    pub(crate) fn set_listed_member(&mut self, guild: u64, member: Value<'_>) -> Option<u64> {
+    pub(crate) fn set_listed_member(&mut self, guild: u64, member: Value<'_>, words: Option<&edit::Told<'_>>) -> Option<u64> {
         if member.encoding() != Encoding::Packed {
             let id = crate::apply::user_id(member)?;
             self.set_member(Key::new(Kind::Member, guild, id), None, Way::Replace, member, &[]);
@@ -408,8 +464,11 @@ impl Cache {
             && let Some(number) = self.guilds.get(&guild).map(|guild| guild.number)
             && self.config.keeps(Kind::Member)
         {
-            self.lay(Key::new(Kind::Member, guild, id), scratch.bytes(), true);
-            self.tenant.refer(id, number, user.raw());
+            // What is told again in these words is known.
+            let user_words = words.and_then(|words| words.inside);
+            let print = user_words.zip(words).and_then(|(user, words)| Print::without(words.whole, &[("user", user)], &mut self.fresh));
+            self.lay_printed(Key::new(Kind::Member, guild, id), scratch.bytes(), print);
+            self.tenant.refer_printed(id, number, user.raw(), user_words.and_then(Print::of));
         }
         self.scratch = scratch;
         told.map(|(id, _)| id)
@@ -432,6 +491,16 @@ impl Cache {
         }
     }
 
+    /// Puts a member's packed bytes under its key, with the print of what they are made of.
+    fn lay_printed(&mut self, key: Key, bytes: &[u8], print: Option<Print>) {
+        self.lay(key, bytes, true);
+        if print.is_some()
+            && let Some(handle) = self.find(key)
+        {
+            self.heap.set_print(handle, print);
+        }
+    }
+
     /// Puts packed bytes under a key.
     pub(crate) fn lay(&mut self, key: Key, bytes: &[u8], note: bool) -> Put {
         let tables = match key.kind.outside() {
@@ -446,7 +515,10 @@ impl Cache {
         if let Some(handle) = table.find(&self.heap, key.id) {
             return self.lay_over(key, handle, bytes, note);
         }
-        let handle = self.heap.put(key.id, [bytes, &[]]);
+        let handle = match key.kind {
+            Kind::Member => self.heap.put_printed(key.id, None, [bytes, &[]]),
+            _ => self.heap.put(key.id, [bytes, &[]]),
+        };
         size.count += 1;
         size.bytes += self.heap.cost(handle);
         let before = table.bytes();
@@ -496,7 +568,7 @@ impl Cache {
     }
 
     /// A key's object is another one than the durable copy has.
-    fn note(&mut self, key: Key) {
+    pub(crate) fn note(&mut self, key: Key) {
         if !key.kind.volatile() {
             self.changed.insert(key);
         }

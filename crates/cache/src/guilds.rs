@@ -10,6 +10,7 @@ use crate::Change;
 use crate::apply::{id, user_id};
 use crate::cache::{Cache, State};
 use crate::key::{Key, Kind};
+use crate::pack::Packed;
 
 type Set<T> = HashSet<T, RandomState>;
 
@@ -116,7 +117,7 @@ impl Cache {
         change
     }
 
-    fn guild_told(&mut self, d: Value<'_>) -> Option<Change> {
+    fn guild_told(&mut self, Packed { d, members }: Packed<'_>) -> Option<Change> {
         let [guild, unavailable, member_count, lists @ ..] = d.get_all(PARTS);
         let guild = guild?.as_id()?;
         let known = self.state(guild);
@@ -153,8 +154,11 @@ impl Cache {
                 replaced |= 1 << kind as u32;
             }
             self.reserve(kind, guild, list);
-            for item in list.items() {
-                let id = if kind == Kind::Member { self.set_listed_member(guild, item) } else { listed(kind, item) };
+            for (nth, item) in list.items().enumerate() {
+                let id = match kind {
+                    Kind::Member => self.set_listed_member(guild, item, members.get(nth)),
+                    _ => listed(kind, item),
+                };
                 let Some(id) = id else { continue };
                 let key = Key::new(kind, guild, id);
                 if !empty {

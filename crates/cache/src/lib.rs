@@ -51,6 +51,7 @@ mod pack;
 mod places;
 mod policy;
 mod presences;
+mod print;
 pub mod requests;
 mod rows;
 mod search;

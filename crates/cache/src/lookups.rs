@@ -9,7 +9,7 @@ use crate::key::{Key, Kind};
 /// An answer to a lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The object as Discord told it (objects in a GUILD_CREATE have no `guild_id` of their own), packed but for messages and presences that
+    /// The object as Discord told it (objects in a GUILD_CREATE have no `guild_id` of their own), packed but for messages, presences and voice states that
     /// were told lately.
     pub object: Object,
     /// The guild it is in; 0 for what is in none.

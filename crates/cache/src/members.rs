@@ -9,6 +9,7 @@ use crate::cache::{Cache, State};
 use crate::edit;
 use crate::key::{Key, Kind};
 use crate::lookups::Smallest;
+use crate::pack::Packed;
 
 impl Cache {
     /// Discord docs, Gateway Events: Guild Member Add. It may come for someone who is a member already.
@@ -53,11 +54,11 @@ impl Cache {
         change
     }
 
-    fn members_told(&mut self, d: Value<'_>) -> Option<Change> {
+    fn members_told(&mut self, Packed { d, members }: Packed<'_>) -> Option<Change> {
         let guild = id(d, "guild_id")?;
         d.get("members")?;
-        for member in items(d, "members") {
-            self.set_listed_member(guild, member);
+        for (nth, member) in items(d, "members").enumerate() {
+            self.set_listed_member(guild, member, members.get(nth));
         }
         for presence in items(d, "presences") {
             if let Some(user) = user_id(presence) {
@@ -91,12 +92,18 @@ impl Cache {
         }
     }
 
-    /// Takes a member that came inside another event, if it is a whole one. Guests in voice have no `joined_at`, and are no members.
+    /// Takes a member that came inside another event, if it is a whole one. Guests in voice have no `joined_at`, and are no members; who they
+    /// are is told all the same.
     pub(crate) fn refresh_member(&mut self, guild: u64, user: u64, member: Value<'_>) {
-        let [joined, who] = member.get_all(["joined_at", "user"]);
-        let joined = joined.is_some_and(|at| !at.is_null());
-        if joined && who.and_then(|who| id(who, "id")) == Some(user) {
-            self.merge(Key::new(Kind::Member, guild, user), member, &[]);
+        let who = member.get("user").filter(|who| id(*who, "id") == Some(user));
+        let Some(who) = who else { return };
+        let key = Key::new(Kind::Member, guild, user);
+        if self.told_again(key, member, who) {
+            self.learn_user(who);
+        } else if member.get("joined_at").is_some_and(|at| !at.is_null()) {
+            self.merge(key, member, &[]);
+        } else if self.knows(guild) {
+            self.learn_user(who);
         }
     }
 

@@ -6,10 +6,11 @@ use trunkline_discord::{Field, Fields, Object};
 use trunkline_etf::Value;
 
 use crate::Change;
-use crate::apply::{id, ids, user_id};
+use crate::apply::{id, ids};
 use crate::cache::Cache;
-use crate::edit::{self, Reaction, Step};
+use crate::edit::{self, Step};
 use crate::key::{Key, Kind};
+use crate::messages::Later;
 
 /// The flag of a message that only one user sees. Discord docs, Message: Message Flags.
 const EPHEMERAL: u64 = 1 << 6;
@@ -43,12 +44,12 @@ impl Cache {
     }
 
     /// Discord docs, Gateway Events: Message Update.
-    pub(crate) fn message_update(&mut self, d: Value<'_>, fields: &Fields<'_>) -> Option<Change> {
+    pub(crate) fn message_update(&mut self, d: Value<'_>, fields: &Fields<'_>, body: &Bytes) -> Option<Change> {
         let (message, _) = (fields.id(Field::Id)?, fields.id(Field::ChannelId)?);
-        let previous = self.messages.get(&self.config, message).cloned();
+        let previous = self.messages.take_whole(&self.config, message);
         let guild = self.messages.guild_of(message).or_else(|| fields.id(Field::GuildId)).unwrap_or(0);
-        if let Some(object) = previous.as_ref().and_then(|known| edit::updated(known.value(), d)) {
-            self.messages.replace(message, object);
+        if previous.is_some() {
+            self.change_message(message, Later::Update(Object { encoding: d.encoding(), bytes: body.clone() }));
         }
         self.note_people(guild, fields);
         Some(Change::previous(previous.filter(|_| !self.doubtful(guild))))
@@ -73,15 +74,11 @@ impl Cache {
         Some(Change::NONE)
     }
 
-    pub(crate) fn reaction(&mut self, d: Value<'_>, fields: &Fields<'_>, step: Step) -> Option<Change> {
-        let (message, user, emoji) = (fields.id(Field::MessageId)?, fields.id(Field::UserId)?, fields.get(Field::Emoji)?);
-        if let Some(known) = self.messages.get(&self.config, message) {
-            let [kind, burst, colors] = d.get_all(["type", "burst", "burst_colors"]);
-            let burst = kind.and_then(Value::as_u64) == Some(1) || burst.and_then(Value::as_bool) == Some(true);
-            let reaction = Reaction { emoji, burst, own: self.own_user_id() == Some(user), colors };
-            if let Some(object) = edit::with_reaction(known.value(), reaction, step) {
-                self.messages.replace(message, object);
-            }
+    pub(crate) fn reaction(&mut self, d: Value<'_>, fields: &Fields<'_>, body: &Bytes, step: Step) -> Option<Change> {
+        let (message, user, _) = (fields.id(Field::MessageId)?, fields.id(Field::UserId)?, fields.get(Field::Emoji)?);
+        if self.messages.has(&self.config, message) {
+            let own = self.own_user_id() == Some(user);
+            self.change_message(message, Later::Reaction(Object { encoding: d.encoding(), bytes: body.clone() }, own, step));
         }
         if let (Some(guild), Some(member)) = (fields.id(Field::GuildId), fields.get(Field::Member)) {
             self.refresh_member(guild, user, member);
@@ -100,6 +97,11 @@ impl Cache {
         let own = self.own_user_id() == Some(user);
         self.rewrite_message(message, |known| edit::with_vote(known, answer, own, step));
         Some(Change::NONE)
+    }
+
+    fn change_message(&mut self, message: u64, later: Later) {
+        let dropped = self.messages.change(&self.config, message, later);
+        self.policy.count(Kind::Message, dropped);
     }
 
     fn rewrite_message(&mut self, message: u64, write: impl FnOnce(Value<'_>) -> Option<Object>) {
@@ -185,8 +187,13 @@ impl Cache {
     fn merge_known_member(&mut self, guild: u64, user: u64, member: Option<Value<'_>>) {
         let Some(member) = member.filter(|_| guild != 0) else { return };
         let key = Key::new(Kind::Member, guild, user);
-        if !self.merge_bare_member(key, member) && user_id(member).is_none_or(|other| other == user) {
-            self.merge(key, member, &["user"]);
+        if self.merge_bare_member(key, member) {
+            return;
+        }
+        match member.get("user") {
+            None => self.merge_told_member(key, member),
+            Some(who) if id(who, "id").is_none_or(|other| other == user) => drop(self.merge(key, member, &["user"])),
+            Some(_) => {}
         }
     }
 

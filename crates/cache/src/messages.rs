@@ -1,7 +1,8 @@
 //! Recent messages: a bounded part of each channel's end.
 //!
 //! A message is kept as the event's own bytes, which the event's log shares: most messages are gone again before anybody
-//! asks for them, and packing each would cost more than it saves. Ids are dates, and messages come nearly in their order:
+//! asks for them, and packing each would cost more than it saves. For the same reason what changes a message (an edit, a reaction) is kept
+//! beside it as it came, and put into it when somebody asks, or when there is too much of it. Ids are dates, and messages come nearly in their order:
 //! two queues of ids, a channel's and that of all, have the oldest in front and grow at the back. What goes otherwise
 //! stays in the queue of all until it comes to the front, or until there is too much of that.
 //!
@@ -11,10 +12,12 @@
 use std::collections::VecDeque;
 
 use trunkline_discord::{Object, created_at_ms};
+use trunkline_etf::Value;
 
 use crate::Size;
 use crate::cache::{Cache, Found, Map};
 use crate::config::CacheConfig;
+use crate::edit::{self, Reaction, Step};
 use crate::key::{Key, Kind};
 
 /// Messages that one message may drive out because of their age: so much work is one event's at most, and what is too old is not answered
@@ -38,9 +41,59 @@ pub(crate) struct Messages {
     newest_ms: u64,
 }
 
+/// Changes of a message that wait, at most: with more, one is as long as a few messages, and is made of them then.
+const LATER_MAX: usize = 16;
+
 struct Message {
     channel: u64,
     object: Object,
+    /// What has changed it since, in that order.
+    later: Vec<Later>,
+}
+
+/// A change of a message that is kept as it came.
+#[derive(Clone)]
+pub(crate) enum Later {
+    /// A MESSAGE_UPDATE's data.
+    Update(Object),
+    /// A reaction's data; whether it is the bot's own, and whether it comes or goes.
+    Reaction(Object, bool, Step),
+}
+
+impl Later {
+    fn bytes(&self) -> u64 {
+        let (Later::Update(object) | Later::Reaction(object, ..)) = self;
+        object.bytes.len() as u64
+    }
+
+    /// The message with this change; `None` where it changes nothing.
+    fn change(&self, known: Value<'_>) -> Option<Object> {
+        match self {
+            Later::Update(update) => edit::updated(known, update.value()),
+            Later::Reaction(told, own, step) => {
+                let [emoji, kind, burst, colors] = told.value().get_all(["emoji", "type", "burst", "burst_colors"]);
+                let burst = kind.and_then(Value::as_u64) == Some(1) || burst.and_then(Value::as_bool) == Some(true);
+                edit::with_reaction(known, Reaction { emoji: emoji?, burst, own: *own, colors }, *step)
+            }
+        }
+    }
+}
+
+impl Message {
+    fn bytes(&self) -> u64 {
+        self.object.bytes.len() as u64 + self.later.iter().map(Later::bytes).sum::<u64>()
+    }
+
+    /// The message as it is by now.
+    fn whole(&self) -> Object {
+        let mut object = self.object.clone();
+        for later in &self.later {
+            if let Some(changed) = later.change(object.value()) {
+                object = changed;
+            }
+        }
+        object
+    }
 }
 
 #[derive(Default)]
@@ -58,8 +111,8 @@ impl Messages {
         }
         self.newest_ms = self.newest_ms.max(created_at_ms(id));
         self.bytes += object.bytes.len() as u64;
-        if let Some(told) = self.all.insert(id, Message { channel, object }) {
-            self.bytes -= told.object.bytes.len() as u64;
+        if let Some(told) = self.all.insert(id, Message { channel, object, later: Vec::new() }) {
+            self.bytes -= told.bytes();
             self.leave(told.channel, id);
         }
         put_in_order(&mut self.order, id);
@@ -73,7 +126,7 @@ impl Messages {
             && let Some(oldest) = known.ids.pop_front()
         {
             if let Some(gone) = self.all.remove(&oldest) {
-                self.bytes -= gone.object.bytes.len() as u64;
+                self.bytes -= gone.bytes();
             }
         }
         let mut left = AGED_AT_ONCE;
@@ -82,7 +135,7 @@ impl Messages {
                 Some(&oldest) if left > 0 && self.aged(config, oldest) => {
                     self.order.pop_front();
                     // Most went before: their channels had newer ones.
-                    left -= usize::from(self.remove(oldest).is_some());
+                    left -= usize::from(self.remove(oldest));
                 }
                 _ => break,
             }
@@ -90,32 +143,63 @@ impl Messages {
         if self.order.len() > 2 * self.all.len() + ORDER_MIN {
             self.order.retain(|id| self.all.contains_key(id));
         }
+        self.drop_beyond(config.message_bytes)
+    }
+
+    fn drop_beyond(&mut self, bytes_max: u64) -> u64 {
         let mut dropped = 0;
-        while self.bytes > config.message_bytes && self.pop_oldest() {
+        while self.bytes > bytes_max && self.pop_oldest() {
             dropped += 1;
         }
         dropped
     }
 
-    /// A message that is not too old.
-    pub(crate) fn get(&self, config: &CacheConfig, id: u64) -> Option<&Object> {
-        self.all.get(&id).filter(|_| !self.aged(config, id)).map(|message| &message.object)
+    /// A message that is not too old, as it is by now.
+    pub(crate) fn get(&self, config: &CacheConfig, id: u64) -> Option<Object> {
+        self.all.get(&id).filter(|_| !self.aged(config, id)).map(Message::whole)
     }
 
-    /// Puts another form of a known message in its place.
+    /// The same, with all that waits put into it at last.
+    pub(crate) fn take_whole(&mut self, config: &CacheConfig, id: u64) -> Option<Object> {
+        let whole = self.get(config, id)?;
+        if self.all.get(&id).is_some_and(|message| !message.later.is_empty()) {
+            self.replace(id, whole.clone());
+        }
+        Some(whole)
+    }
+
+    /// Whether there is this message, and it is not too old.
+    pub(crate) fn has(&self, config: &CacheConfig, id: u64) -> bool {
+        self.all.contains_key(&id) && !self.aged(config, id)
+    }
+
+    /// Puts another form of a known message in its place, and all that has changed it since.
     pub(crate) fn replace(&mut self, id: u64, object: Object) {
         if let Some(message) = self.all.get_mut(&id) {
+            self.bytes -= message.bytes();
             self.bytes += object.bytes.len() as u64;
-            self.bytes -= message.object.bytes.len() as u64;
-            message.object = object;
+            (message.object, message.later) = (object, Vec::new());
         }
     }
 
-    pub(crate) fn remove(&mut self, id: u64) -> Option<Object> {
-        let message = self.all.remove(&id)?;
-        self.bytes -= message.object.bytes.len() as u64;
+    /// A change of a message that is known; answers how many of all messages were dropped for their bytes.
+    pub(crate) fn change(&mut self, config: &CacheConfig, id: u64, later: Later) -> u64 {
+        let Some(message) = self.all.get_mut(&id) else { return 0 };
+        self.bytes += later.bytes();
+        message.later.push(later);
+        if message.later.len() > LATER_MAX {
+            let whole = message.whole();
+            self.replace(id, whole);
+        }
+        self.drop_beyond(config.message_bytes)
+    }
+
+    /// Takes a message away; whether there was one.
+    pub(crate) fn remove(&mut self, id: u64) -> bool {
+        let Some(message) = self.all.remove(&id) else { return false };
+        self.bytes -= message.bytes();
         self.leave(message.channel, id);
-        Some(message.object)
+        true
     }
 
     /// A message is no more in its channel.
@@ -134,7 +218,7 @@ impl Messages {
     /// Drops the oldest message of all; whether there was one.
     pub(crate) fn pop_oldest(&mut self) -> bool {
         while let Some(oldest) = self.order.pop_front() {
-            if self.remove(oldest).is_some() {
+            if self.remove(oldest) {
                 return true;
             }
         }
@@ -145,7 +229,7 @@ impl Messages {
         let ids = self.channels.get_mut(&channel).map(|known| std::mem::take(&mut known.ids)).unwrap_or_default();
         for id in ids {
             if let Some(message) = self.all.remove(&id) {
-                self.bytes -= message.object.bytes.len() as u64;
+                self.bytes -= message.bytes();
             }
         }
         self.forget_channel(channel);
@@ -158,7 +242,7 @@ impl Messages {
     }
 
     /// A channel's messages that are not too old and older than `before`, the newest in front.
-    pub(crate) fn of_channel(&self, config: &CacheConfig, channel: u64, before: u64) -> impl Iterator<Item = &Object> {
+    pub(crate) fn of_channel(&self, config: &CacheConfig, channel: u64, before: u64) -> impl Iterator<Item = Object> {
         let ids = self.channels.get(&channel).into_iter().flat_map(|known| known.ids.iter().rev());
         ids.filter(move |id| **id < before).filter_map(|id| self.get(config, *id))
     }
@@ -187,11 +271,11 @@ impl Messages {
         }
     }
 
-    fn rows(&self, config: &CacheConfig) -> impl Iterator<Item = (Key, &Object)> {
+    fn rows(&self, config: &CacheConfig) -> impl Iterator<Item = (Key, Object)> {
         self.order.iter().filter(|id| !self.aged(config, **id)).filter_map(|id| {
             let message = self.all.get(id)?;
             let guild = self.channels.get(&message.channel).map_or(0, |channel| channel.guild);
-            Some((Key::new(Kind::Message, guild, *id), &message.object))
+            Some((Key::new(Kind::Message, guild, *id), message.whole()))
         })
     }
 }
@@ -218,8 +302,8 @@ impl Cache {
         self.messages.of_channel(&self.config, channel, before).take(limit).map(|object| self.found_message(object, guild)).collect()
     }
 
-    fn found_message(&self, object: &Object, guild: u64) -> Found {
-        Found { object: object.clone(), guild_id: guild, stale: self.doubtful(guild) }
+    fn found_message(&self, object: Object, guild: u64) -> Found {
+        Found { object, guild_id: guild, stale: self.doubtful(guild) }
     }
 
     /// Drops a guild's messages.
@@ -228,15 +312,15 @@ impl Cache {
     }
 
     /// Every message that is not too old, for a clean stop.
-    pub(crate) fn message_rows(&self) -> impl Iterator<Item = (Key, &Object)> {
+    pub(crate) fn message_rows(&self) -> impl Iterator<Item = (Key, Object)> {
         self.messages.rows(&self.config)
     }
 
     /// Takes a saved message back; whether it is one.
     pub(crate) fn load_message(&mut self, key: Key, object: Object) -> bool {
         let value = object.value();
-        let channel = value.get("channel_id").and_then(trunkline_etf::Value::as_id);
-        let Some(channel) = channel.filter(|_| value.get("id").and_then(trunkline_etf::Value::as_id) == Some(key.id)) else {
+        let channel = value.get("channel_id").and_then(Value::as_id);
+        let Some(channel) = channel.filter(|_| value.get("id").and_then(Value::as_id) == Some(key.id)) else {
             return false;
         };
         if self.config.keeps(Kind::Message) {
@@ -261,6 +345,38 @@ mod tests {
         model.values().map(|(_, _, len)| *len as u64).sum()
     }
 
+    fn json(text: String) -> Object {
+        Object { encoding: Encoding::Json, bytes: Bytes::from(text) }
+    }
+
+    #[test]
+    fn a_message_that_a_thousand_react_to_counts_them_all_and_stays_small() {
+        let config = CacheConfig { message_bytes: 20_000, ..CacheConfig::default() };
+        let mut messages = Messages::default();
+        let id = 9 << 22;
+        messages.insert(&config, 1, 2, id, json(r#"{"id":"1","content":"x"}"#.to_owned()));
+        for n in 1..=1_000 {
+            let told = json(format!(r#"{{"emoji":{{"id":null,"name":"y"}},"user_id":"{n}","member":"{}"}}"#, "m".repeat(500)));
+            assert_eq!(messages.change(&config, id, Later::Reaction(told, n == 7, Step::Up)), 0);
+            let known = &messages.all[&id];
+            assert!(known.later.len() <= LATER_MAX, "{n}");
+            assert_eq!(messages.bytes, known.bytes());
+        }
+        let whole = messages.get(&config, id).unwrap();
+        let reaction = whole.value().get("reactions").unwrap().items().next().unwrap();
+        assert_eq!(reaction.get("count").and_then(Value::as_i64), Some(1_000));
+        assert_eq!(reaction.get("me").and_then(Value::as_bool), Some(true));
+        messages.change(&config, id, Later::Update(json(r#"{"content":"y"}"#.to_owned())));
+        let whole = messages.take_whole(&config, id).unwrap();
+        assert_eq!(whole.value().get("content").and_then(|text| text.as_str().map(String::from)), Some("y".to_owned()));
+        assert_eq!((messages.bytes, messages.all[&id].later.len()), (whole.bytes.len() as u64, 0));
+        // What changes a message counts for the limit of bytes like a message.
+        let long = json(format!(r#"{{"content":"{}"}}"#, "z".repeat(30_000)));
+        assert_eq!(messages.change(&config, id, Later::Update(long)), 1);
+        assert_eq!((messages.bytes, messages.get(&config, id)), (0, None));
+        assert_eq!(messages.change(&config, id, Later::Update(json("{}".to_owned()))), 0, "of a message that is not known");
+    }
+
     #[test]
     fn whatever_the_order_of_ids_what_is_kept_is_the_newest_within_number_age_and_bytes() {
         for seed in 0..20 {
@@ -282,7 +398,7 @@ mod tests {
                 match dice.below(20) {
                     0 => {
                         let id = known.unwrap_or(7);
-                        assert_eq!(messages.remove(id).is_some(), model.remove(&id).is_some());
+                        assert_eq!(messages.remove(id), model.remove(&id).is_some());
                     }
                     1 if dice.below(20) == 0 => {
                         let guild = dice.below(3);

@@ -105,18 +105,27 @@ fn into<'a>(room: &'a mut Vec<u8>, value: Value<'a>) -> Option<Value<'a>> {
 #[derive(Default)]
 pub(crate) struct Told(Vec<u8>);
 
+/// What was packed, and its members as they were told: as many as there are in the list, or none.
+#[derive(Clone)]
+pub(crate) struct Packed<'a> {
+    pub(crate) d: Value<'a>,
+    pub(crate) members: Vec<edit::Told<'a>>,
+}
+
 impl Told {
     /// Most bytes of room that stay. Nearly every GUILD_CREATE fits, and a thousand shards do not keep the room of their largest one.
     const KEPT_BYTES: usize = 128 * 1024;
 
     /// The map `d`, packed, without some of its fields: then everything in it is stepped over at once. Where `d` makes no sense it stays as it
     /// is, and what can be read of it is read.
-    pub(crate) fn pack<'a>(&'a mut self, d: Value<'a>, drop: &[&str]) -> Value<'a> {
+    pub(crate) fn pack<'a>(&'a mut self, d: Value<'a>, drop: &[&str]) -> Packed<'a> {
         self.0.clear();
-        if d.encoding() == Encoding::Packed || edit::without_keys(d, drop, &mut self.0).is_err() {
-            return d;
+        if d.encoding() != Encoding::Packed
+            && let Ok(members) = edit::without_keys_told(d, drop, ("members", "user"), &mut self.0)
+        {
+            return Packed { d: packed(&self.0), members };
         }
-        packed(&self.0)
+        Packed { d, members: Vec::new() }
     }
 
     /// For the next one.

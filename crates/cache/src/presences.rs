@@ -1,6 +1,6 @@
-//! Presences: told most often of all, and mostly replaced or gone before anybody reads them.
+//! Presences, and voice states: told most often of all, and mostly replaced or gone before anybody reads them.
 //!
-//! One that PRESENCE_UPDATE tells is kept as the event's own bytes, which the event's log shares; the one before it, told as the previous
+//! One that PRESENCE_UPDATE or VOICE_STATE_UPDATE tells is kept as the event's own bytes, which the event's log shares; the one before it, told as the previous
 //! object, is then bytes that lie there already. Such bytes are longer than packed ones, so they have a limit
 //! ([`CacheConfig::presence_bytes`]): beyond it those told longest ago are packed, and so they are before any gives way to the budget.
 //! Those of a GUILD_CREATE or of a members chunk are packed at once: their bytes lie in a far larger event.
@@ -17,16 +17,21 @@ use crate::cache::Cache;
 use crate::guilds::says_offline;
 use crate::key::{Key, Kind};
 
-/// A longer presence is packed at once: it could make one event pack hundreds of short ones. People's have some 600 bytes.
+/// A longer one is packed at once: it could make one event pack hundreds of short ones. People's have some 600 bytes.
 const RAW_BYTES_MAX: usize = 8 * 1024;
 
 impl Cache {
+    /// Whether what an event tells with this body may be kept as it came.
+    pub(crate) fn may_keep_raw(&self, body: &Bytes) -> bool {
+        body.len() <= RAW_BYTES_MAX && self.config.presence_bytes > 0
+    }
+
     /// Discord docs, Gateway Events: Presence Update. Its user may be partial.
     pub(crate) fn presence_update(&mut self, d: Value<'_>, fields: &Fields<'_>, body: &Bytes) -> Option<Change> {
         let (guild, told, status) = (fields.id(Field::GuildId)?, fields.get(Field::User)?, fields.get(Field::Status));
         let user = id(told, "id")?;
         let key = Key::new(Kind::Presence, guild, user);
-        if says_offline(status) || body.len() > RAW_BYTES_MAX || self.config.presence_bytes == 0 {
+        if says_offline(status) || !self.may_keep_raw(body) {
             let previous = self.before(key);
             self.put_presence(guild, user, d);
             return Some(Change::previous(previous));
@@ -36,8 +41,8 @@ impl Cache {
         Some(Change::previous(previous))
     }
 
-    /// Keeps a presence as it came. Answers the one before, unless that may be old.
-    fn keep_raw(&mut self, key: Key, object: Object) -> Option<Object> {
+    /// Keeps an object as it came. Answers the one before, unless that may be old.
+    pub(crate) fn keep_raw(&mut self, key: Key, object: Object) -> Option<Object> {
         if !self.config.keeps(key.kind) {
             return None;
         }
@@ -71,15 +76,17 @@ impl Cache {
                 self.table_bytes = self.table_bytes + table.bytes() - before;
             }
         }
+        self.note(key);
         while self.heap.young_bytes() > self.config.presence_bytes && self.pack_oldest() {}
         previous.filter(|_| !doubtful)
     }
 
-    /// Packs the presence told longest ago of those that lie as they came; whether there was one.
+    /// Packs what was told longest ago of that which lies as it came; whether there was any.
     pub(crate) fn pack_oldest(&mut self) -> bool {
         let Some((guild, handle)) = self.heap.oldest_young() else { return false };
         let mut scratch = std::mem::take(&mut self.scratch);
-        let key = Key::new(Kind::Presence, guild, self.heap.id(handle));
+        let presence = Key::new(Kind::Presence, guild, self.heap.id(handle));
+        let key = if self.find(presence) == Some(handle) { presence } else { Key { kind: Kind::VoiceState, ..presence } };
         if scratch.value(self.heap.value(handle)).is_some()
             && let Some(known) = self.guilds.get_mut(&guild)
         {
@@ -90,7 +97,7 @@ impl Cache {
             known.tables.get_or_add(key.kind).exchange(&self.heap, key.id, packed);
             self.heap.free(handle);
         } else {
-            // What has no packed form is no presence that anybody could be told of later.
+            // What has no packed form is nothing that anybody could be told of later.
             self.set(key, None);
             self.policy.count(key.kind, 1);
         }

@@ -94,7 +94,8 @@ impl Cache {
     pub fn take_changes(&mut self) -> Vec<(Vec<u8>, Option<Bytes>)> {
         self.tenant.settle();
         let changed = std::mem::take(&mut self.changed);
-        let mut rows: Vec<_> = changed.into_iter().map(|key| (key.encode(), self.row(key))).collect();
+        let mut packer = Packer::default();
+        let mut rows: Vec<_> = changed.into_iter().map(|key| (key.encode(), self.row(key, &mut packer))).collect();
         rows.extend(self.outdated.drain(..).map(|key| (key.encode(), None)));
         self.tenant.take_changes(|user, bytes| rows.push((Key::new(Kind::User, 0, user).encode(), bytes.map(row))));
         rows
@@ -233,11 +234,11 @@ impl Cache {
     }
 
     /// The row of a key that is no user's.
-    fn row(&self, key: Key) -> Option<Bytes> {
+    fn row(&self, key: Key, packer: &mut Packer) -> Option<Bytes> {
         if key.kind == Kind::State {
             return Some(row(&encode_state(self.guilds.get(&key.guild)?)));
         }
-        Some(row(self.get(key)?.raw()))
+        Some(row(self.packed(self.find(key)?, packer)?))
     }
 }
 

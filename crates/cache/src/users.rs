@@ -21,6 +21,7 @@ use crate::Size;
 use crate::cache::Map;
 use crate::heap::{Handle, Heap};
 use crate::lookups::Smallest;
+use crate::print::Print;
 use crate::table::Table;
 
 /// The users of one bot on one core, shared by the caches of its shards there. Clones are the same users.
@@ -123,6 +124,13 @@ impl Tenant {
         self.users.0.borrow_mut().refer(user, Some(guild), bytes, true)
     }
 
+    /// The same, with the print of what the bytes are made of.
+    pub(crate) fn refer_printed(&self, user: u64, guild: u32, bytes: &[u8], print: Option<Print>) {
+        let mut shared = self.users.0.borrow_mut();
+        shared.refer(user, Some(guild), bytes, true);
+        shared.set_print(user, print);
+    }
+
     /// A guild of the durable copy names a user as its member.
     pub(crate) fn name(&self, user: u64, guild: u32) {
         self.users.0.borrow_mut().refer(user, Some(guild), &[], false);
@@ -137,11 +145,27 @@ impl Tenant {
     pub(crate) fn compare(&self, user: u64, told: Value<'_>, drop: &[&str], room: &mut Vec<u8>) -> Option<bool> {
         let mut shared = self.users.0.borrow_mut();
         let Some(handle) = shared.table.find(&shared.heap, user) else { return Some(false) };
+        let print = Print::of(told).filter(|_| drop.is_empty());
+        if print.is_some() && shared.heap.print(handle) == print {
+            return Some(false);
+        }
         let known = Value::from_raw(Encoding::Packed, split(shared.heap.bytes(handle)).1);
         match update::replace(known, told, Without::Keys(drop), room)? {
-            Outcome::Same => Some(false),
-            Outcome::Other => Some(shared.refer(user, None, room, true)),
+            Outcome::Same => {
+                shared.heap.set_print(handle, print);
+                Some(false)
+            }
+            Outcome::Other => {
+                let changed = shared.refer(user, None, room, true);
+                shared.set_print(user, print);
+                Some(changed)
+            }
         }
+    }
+
+    /// What a user was told with, of which its bytes are made.
+    pub(crate) fn set_print(&self, user: u64, print: Option<Print>) {
+        self.users.0.borrow_mut().set_print(user, print);
     }
 
     /// A guild names a user no more.
@@ -164,7 +188,7 @@ impl Tenant {
                 }
             }
             None => {
-                let handle = shared.heap.put(user, [&[0], bytes]);
+                let handle = shared.heap.put_printed(user, None, [&[0], bytes]);
                 shared.table.add(user, handle);
                 shared.shards[self.shard as usize].waiting.push(user);
             }
@@ -315,6 +339,12 @@ impl Shared {
         self.guilds.get(guild as usize).map_or(NOBODY, |slot| slot.shard)
     }
 
+    fn set_print(&mut self, user: u64, print: Option<Print>) {
+        if let Some(handle) = self.table.find(&self.heap, user) {
+            self.heap.set_print(handle, print);
+        }
+    }
+
     fn each_guild(&self, user: u64, handle: Handle, mut each: impl FnMut(u32)) {
         let bytes = self.heap.bytes(handle);
         if bytes.first() == Some(&APART) {
@@ -342,7 +372,7 @@ impl Shared {
             self.scratch.clear();
             self.scratch.push(1);
             self.scratch.extend_from_slice(&guild.to_le_bytes());
-            let handle = self.heap.put(user, [&self.scratch, bytes]);
+            let handle = self.heap.put_printed(user, None, [&self.scratch, bytes]);
             self.table.add(user, handle);
             self.charge(handle, 1);
             if tell {

@@ -1,6 +1,7 @@
 //! Voice states and stages.
 
-use trunkline_discord::{Field, Fields};
+use bytes::Bytes;
+use trunkline_discord::{Field, Fields, Object};
 use trunkline_etf::Value;
 
 use crate::Change;
@@ -9,12 +10,18 @@ use crate::key::{Key, Kind};
 
 impl Cache {
     /// Discord docs, Gateway Events: Voice State Update. Without a channel the user has left.
-    pub(crate) fn voice_state_update(&mut self, d: Value<'_>, fields: &Fields<'_>) -> Option<Change> {
+    pub(crate) fn voice_state_update(&mut self, d: Value<'_>, fields: &Fields<'_>, body: &Bytes) -> Option<Change> {
         let user = fields.id(Field::UserId)?;
         let Some(guild) = fields.id(Field::GuildId) else { return Some(Change::NONE) };
         let key = Key::new(Kind::VoiceState, guild, user);
-        let previous = self.before(key);
-        self.set(key, fields.id(Field::ChannelId).map(|_| d));
+        let here = fields.id(Field::ChannelId).is_some();
+        let previous = if here && self.may_keep_raw(body) {
+            self.keep_raw(key, Object { encoding: d.encoding(), bytes: body.clone() })
+        } else {
+            let previous = self.before(key);
+            self.set(key, here.then_some(d));
+            previous
+        };
         if let Some(member) = fields.get(Field::Member) {
             self.refresh_member(guild, user, member);
         }

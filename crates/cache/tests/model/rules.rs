@@ -236,7 +236,13 @@ impl Model {
     }
 
     pub(crate) fn refresh_member(&mut self, guild: u64, user: u64, member: Option<&Json>) {
-        if let Some(member) = member.filter(|member| !member["joined_at"].is_null() && maybe(&member["user"]["id"]) == Some(user)) {
+        let Some(member) = member.filter(|member| maybe(&member["user"]["id"]) == Some(user)) else { return };
+        if !self.guilds.contains_key(&guild) {
+            return;
+        }
+        if member["joined_at"].is_null() {
+            self.learn(&member["user"]);
+        } else {
             self.put_member(guild, member, false);
         }
     }

@@ -7,9 +7,11 @@
 use super::{Form, Head, KEY_OTHER, KEY2, KEY2_LAST, damaged, from_etf, head, key_is, keys, long_code, put, skip, string};
 use crate::error::Error;
 use crate::packed::ATOM;
+use crate::packed::from_etf::Places;
 use crate::transcode;
 use crate::value::{Encoding, Kind, Value};
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// A key: its number, or what it says.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -297,6 +299,10 @@ pub fn without_keys(base: Value<'_>, drop: &[&str], out: &mut Vec<u8>) -> Result
     if base.encoding() != Encoding::Etf {
         return edited(base, drop, &[], out);
     }
+    etf_without(base, drop, None, out)
+}
+
+fn etf_without(base: Value<'_>, drop: &[&str], places: Option<(&str, Places<'_>)>, out: &mut Vec<u8>) -> Result<(), Error> {
     // In one pass: what is dropped may be most of it.
     let mut room = Names::default();
     let names = room.of(drop.iter().copied());
@@ -304,7 +310,38 @@ pub fn without_keys(base: Value<'_>, drop: &[&str], out: &mut Vec<u8>) -> Result
         let name = key.map_or_else(Name::Text, |code| Name::Known(usize::from(code)));
         names.contains(&name)
     };
-    attempt(out, |out| from_etf::without(base.raw(), dropped, out))?.ok_or_else(|| damaged(0, "wants a map"))
+    attempt(out, |out| from_etf::without(base.raw(), dropped, places, out))?.ok_or_else(|| damaged(0, "wants a map"))
+}
+
+/// [`without_keys`], and the elements of the list under the key `list` as they are told, each with the map under the key `inside` in it, if
+/// it has one. They are found on the way. None are given unless `base` is ETF and all elements are maps: they stand for those of the packed
+/// list, in their order.
+///
+/// # Errors
+/// It is no map, or damaged.
+pub fn without_keys_told<'a>(
+    base: Value<'a>,
+    drop: &[&str],
+    (list, inside): (&str, &str),
+    out: &mut Vec<u8>,
+) -> Result<Vec<Told<'a>>, Error> {
+    if base.encoding() != Encoding::Etf {
+        without_keys(base, drop, out)?;
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    etf_without(base, drop, Some((list, Places { inside, found: &mut found })), out)?;
+    let value = |place| Some(Value::inner(Encoding::Etf, base.raw().get::<Range<usize>>(place).filter(|raw| !raw.is_empty())?));
+    Ok(found.into_iter().map_while(|[whole, inside]| Some(Told { whole: value(whole)?, inside: value(inside) })).collect())
+}
+
+/// An element of a list as it is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// All of it.
+    pub whole: Value<'a>,
+    /// The map in it.
+    pub inside: Option<Value<'a>>,
 }
 
 /// Appends the packed map `base` without the entry of this key, and gives what that entry held: a member without its user. Of several entries

@@ -19,24 +19,93 @@ struct Open {
     reserved: u8,
 }
 
+/// Where the elements of a list lie that are maps, in what they are packed from, and in each of them the map under one key.
+pub(crate) struct Places<'a> {
+    /// The key of the map inside.
+    pub(crate) inside: &'a str,
+    /// Of each element where it lies, and where the map inside does: nowhere, if both ends are 0.
+    pub(crate) found: &'a mut Vec<Place>,
+}
+
+/// Of an element, and of the map inside.
+pub(crate) type Place = [std::ops::Range<usize>; 2];
+
+/// What is told of the containers that are packed: how deep they lie, the term that is packed being 1 deep, and where.
+trait Watch {
+    fn opened(&mut self, _level: usize, _form: Form, _bytes: &[u8], _at: usize) {}
+    fn closed(&mut self, _level: usize, _form: Form, _at: usize) {}
+    /// It is gone over again, and nothing more is told.
+    fn lost(&mut self) {}
+}
+
+impl Watch for () {}
+
+impl Watch for Places<'_> {
+    fn opened(&mut self, level: usize, form: Form, bytes: &[u8], at: usize) {
+        if level == 2 && form != Form::List {
+            self.found.push([at..0, 0..0]);
+        } else if level == 3
+            && form != Form::List
+            && let Some([_, inside]) = self.found.last_mut()
+            && inside.end == 0
+            && bytes.get(..at).is_some_and(|before| before.ends_with(self.inside.as_bytes()))
+        {
+            inside.start = at;
+        }
+    }
+
+    fn closed(&mut self, level: usize, form: Form, at: usize) {
+        let Some([whole, inside]) = self.found.last_mut().filter(|_| form != Form::List) else { return };
+        if level == 2 {
+            whole.end = at;
+        } else if level == 3 && inside.start != 0 && inside.end == 0 {
+            inside.end = at;
+        }
+    }
+
+    fn lost(&mut self) {
+        self.found.clear();
+    }
+}
+
 /// Appends the ETF term at the start of `bytes`, which lies `depth` deep; gives its length. What is not finished on an error is the caller's
 /// to remove.
 pub(crate) fn from_etf(bytes: &[u8], depth: usize, out: &mut Vec<u8>) -> Result<usize, Error> {
+    // A number alone, as fields that are set are: no room is laid ready for it.
+    if let [term::SMALL_INTEGER | term::INTEGER | term::SMALL_BIG, ..] = *bytes
+        && let Some(value) = term::unsigned(bytes)
+        && let Some(head) = term::head(bytes, 0)
+    {
+        put::uint(value, out);
+        return Ok(head.end);
+    }
+    watched(bytes, depth, out, &mut ())
+}
+
+fn watched(bytes: &[u8], depth: usize, out: &mut Vec<u8>, watch: &mut impl Watch) -> Result<usize, Error> {
     let start = out.len();
-    if let Some(length) = pack(bytes, depth, &[], out)? {
+    if let Some(length) = pack(bytes, depth, &[], out, watch)? {
         return Ok(length);
     }
     // That a list is improper shows at its end. Each could be taken back there, but then lists inside of lists would be gone over once
     // for each level; so once there is one, all are looked for first.
     out.truncate(start);
+    watch.lost();
     let improper = improper(bytes)?;
     // There is none that was not found.
-    pack(bytes, depth, &improper, out)?.ok_or_else(|| damaged(0, "a list is improper that was not before"))
+    pack(bytes, depth, &improper, out, &mut ())?.ok_or_else(|| damaged(0, "a list is improper that was not before"))
 }
 
 /// Appends the ETF map at the start of `bytes` without the entries of the keys that `dropped` names; they are only stepped over. A key is
 /// named by its number, or by its text if it has none. `None`, and nothing is appended: it is no map.
-pub(crate) fn without(bytes: &[u8], dropped: impl Fn(Result<u16, &[u8]>) -> bool, out: &mut Vec<u8>) -> Result<Option<()>, Error> {
+///
+/// Of the list under one key, the places are found on the way, if all its elements are maps.
+pub(crate) fn without(
+    bytes: &[u8],
+    dropped: impl Fn(Result<u16, &[u8]>) -> bool,
+    mut places: Option<(&str, Places<'_>)>,
+    out: &mut Vec<u8>,
+) -> Result<Option<()>, Error> {
     if bytes.first() != Some(&term::MAP) {
         return Ok(None);
     }
@@ -50,9 +119,25 @@ pub(crate) fn without(bytes: &[u8], dropped: impl Fn(Result<u16, &[u8]>) -> bool
         if named(bytes.get(start..at).unwrap_or_default()).is_some_and(&dropped) {
             out.truncate(before);
             at = walk::check(bytes, at, 1, DEPTH_MAX)?;
-        } else {
-            count += 1;
-            at += from_etf(bytes.get(at..).unwrap_or_default(), 1, out)?;
+            continue;
+        }
+        count += 1;
+        let value = bytes.get(at..).unwrap_or_default();
+        let listed = term::head(value, 0).filter(|_| value.first() == Some(&term::LIST));
+        match (&mut places, listed) {
+            (Some((key, places)), Some(list)) if bytes.get(start..at).is_some_and(|name| name.ends_with(key.as_bytes())) => {
+                places.found.clear();
+                let length = watched(value, 1, out, places)?;
+                for place in places.found.iter_mut().flatten().filter(|place| place.end != 0) {
+                    (place.start, place.end) = (at + place.start, at + place.end);
+                }
+                // The tail is one of its terms.
+                if places.found.len() + 1 != list.children {
+                    places.found.clear();
+                }
+                at += length;
+            }
+            _ => at += from_etf(value, 1, out)?,
         }
     }
     put::end(if count == 0 { Form::Map } else { form }, head, reserved, count, out);
@@ -97,7 +182,7 @@ fn appended<T>(out: &mut Vec<u8>, end: &mut usize, write: impl FnOnce(&mut Vec<u
 /// Every write of the cache begins with this, so it is made to be quick where terms are of the usual kinds: [`entries`] and [`elements`]
 /// go over those in a row. `out` is longer than what was written, which ends at `end`, so that an entry is one comparison and a few stores of
 /// fixed size, where a push for each part of it would be as many calls.
-fn pack(bytes: &[u8], depth: usize, mut improper: &[usize], out: &mut Vec<u8>) -> Result<Option<usize>, Error> {
+fn pack(bytes: &[u8], depth: usize, mut improper: &[usize], out: &mut Vec<u8>, watch: &mut impl Watch) -> Result<Option<usize>, Error> {
     let mut end = out.len();
     // `open` holds the containers around `here`: as many as it is deep.
     let mut here = Open { form: Form::List, left: 1, count: 1, head: end, reserved: 0 };
@@ -124,6 +209,7 @@ fn pack(bytes: &[u8], depth: usize, mut improper: &[usize], out: &mut Vec<u8>) -
                 let Some((&term::NIL, behind)) = rest.split_first() else { return Ok(None) };
                 rest = behind;
             }
+            watch.closed(open.len() + 1, here.form, bytes.len() - rest.len());
             match put::end_at(here.form, here.head, here.reserved, here.count as usize, end, out) {
                 Some(closed) => end = closed,
                 None => appended(out, &mut end, |out| put::end(here.form, here.head, here.reserved, here.count as usize, out)),
@@ -162,6 +248,7 @@ fn pack(bytes: &[u8], depth: usize, mut improper: &[usize], out: &mut Vec<u8>) -
                     widen(out, end);
                 }
                 open.push(here);
+                watch.opened(open.len(), form_of(tag, behind.first(), count), bytes, at);
                 here = Open { form: form_of(tag, behind.first(), count), left: count as u32, count: count as u32, head: end, reserved };
                 end += usize::from(reserved);
                 rest = behind;
@@ -571,7 +658,7 @@ mod tests {
     fn compare(bytes: &[u8]) {
         for improper in [&[][..], &improper(bytes).unwrap_or_default()] {
             let (mut quick, mut plain) = (b"before".to_vec(), b"before".to_vec());
-            let (read, length) = (pack(bytes, 0, improper, &mut quick), plainly(bytes, improper, &mut plain));
+            let (read, length) = (pack(bytes, 0, improper, &mut quick, &mut ()), plainly(bytes, improper, &mut plain));
             assert_eq!(read.map(|length| length.is_some()), length, "{bytes:?}");
             if length == Ok(true) {
                 assert_eq!(quick, plain, "{bytes:?}");
