@@ -71,13 +71,25 @@ impl Watch for Places<'_> {
 /// Appends the ETF term at the start of `bytes`, which lies `depth` deep; gives its length. What is not finished on an error is the caller's
 /// to remove.
 pub(crate) fn from_etf(bytes: &[u8], depth: usize, out: &mut Vec<u8>) -> Result<usize, Error> {
-    // A number alone, as fields that are set are: no room is laid ready for it.
-    if let [term::SMALL_INTEGER | term::INTEGER | term::SMALL_BIG, ..] = *bytes
-        && let Some(value) = term::unsigned(bytes)
-        && let Some(head) = term::head(bytes, 0)
-    {
-        put::uint(value, out);
-        return Ok(head.end);
+    // A number or text alone, as fields that change are: no room is laid ready for it.
+    match *bytes {
+        [term::SMALL_INTEGER | term::INTEGER | term::SMALL_BIG, ..] => {
+            if let (Some(value), Some(head)) = (term::unsigned(bytes), term::head(bytes, 0)) {
+                put::uint(value, out);
+                return Ok(head.end);
+            }
+        }
+        [term::BINARY, a, b, c, d, ref rest @ ..] => {
+            if let Some(text) = rest.get(..u32::from_be_bytes([a, b, c, d]) as usize) {
+                put::string(text, out);
+                return Ok(5 + text.len());
+            }
+        }
+        [term::ATOM, 0, 3, b'n', b'i', b'l', ..] => {
+            out.push(super::NULL);
+            return Ok(6);
+        }
+        _ => {}
     }
     watched(bytes, depth, out, &mut ())
 }
