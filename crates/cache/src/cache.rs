@@ -328,7 +328,7 @@ impl Cache {
                     return true;
                 }
                 let put = self.compare(key, handle, Way::Merge, told, Without::Refused("user"));
-                put.map(|put| self.set_print(key, Some(handle), put, print)).is_some()
+                put.map(|put| self.set_print(key, handle, put, print)).is_some()
             }
             _ => true,
         }
@@ -346,13 +346,13 @@ impl Cache {
         if let Some(handle) = self.find(key) {
             let put = self.merge_at(key, handle, told, &["user"]);
             let print = Print::of(told).filter(|_| put.had);
-            self.set_print(key, Some(handle), put, print);
+            self.set_print(key, handle, put, print);
         }
     }
 
     /// Remembers what a member was told with, of which what lies there now is made: where it was before, if it has not changed.
-    fn set_print(&mut self, key: Key, before: Option<Handle>, put: Put, print: Option<Print>) {
-        if let Some(handle) = before.filter(|_| !put.changed).or_else(|| self.find(key)) {
+    fn set_print(&mut self, key: Key, before: Handle, put: Put, print: Option<Print>) {
+        if let Some(handle) = if put.changed { self.find(key) } else { Some(before) } {
             self.heap.set_print(handle, print);
         }
     }
@@ -415,7 +415,7 @@ impl Cache {
             let mut without: SmallVec<[&str; 8]> = SmallVec::from_slice(drop);
             without.push("user");
             if let Some(mut put) = self.compare(key, handle, way, told, Without::Keys(&without)) {
-                self.set_print(key, Some(handle), put, print);
+                self.set_print(key, handle, put, print);
                 if let Some(user) = user.filter(|_| !drop.contains(&"user")) {
                     put.changed |= self.set_user_of(key.id, user);
                 }
@@ -427,8 +427,7 @@ impl Cache {
         let written = scratch.member(key.id, base, told, drop, &mut user_scratch);
         let mut put = Put::default();
         if let Some(user) = written {
-            put = self.lay(key, scratch.bytes(), true);
-            self.set_print(key, None, put, print);
+            put = self.lay_printed(key, scratch.bytes(), print, true);
             let user = if user { user_scratch.bytes() } else { &[] };
             put.changed |= self.tenant.refer(key.id, number, user);
         }
@@ -467,7 +466,7 @@ impl Cache {
             // What is told again in these words is known.
             let user_words = words.and_then(|words| words.inside);
             let print = user_words.zip(words).and_then(|(user, words)| Print::without(words.whole, &[("user", user)], &mut self.fresh));
-            self.lay_printed(Key::new(Kind::Member, guild, id), scratch.bytes(), print);
+            self.lay_printed(Key::new(Kind::Member, guild, id), scratch.bytes(), print, true);
             self.tenant.refer_printed(id, number, user.raw(), user_words.and_then(Print::of));
         }
         self.scratch = scratch;
@@ -491,18 +490,13 @@ impl Cache {
         }
     }
 
-    /// Puts a member's packed bytes under its key, with the print of what they are made of.
-    fn lay_printed(&mut self, key: Key, bytes: &[u8], print: Option<Print>) {
-        self.lay(key, bytes, true);
-        if print.is_some()
-            && let Some(handle) = self.find(key)
-        {
-            self.heap.set_print(handle, print);
-        }
-    }
-
     /// Puts packed bytes under a key.
     pub(crate) fn lay(&mut self, key: Key, bytes: &[u8], note: bool) -> Put {
+        self.lay_printed(key, bytes, None, note)
+    }
+
+    /// The same, with the print of what a member's bytes are made of.
+    fn lay_printed(&mut self, key: Key, bytes: &[u8], print: Option<Print>, note: bool) -> Put {
         let tables = match key.kind.outside() {
             true => &mut self.outside,
             false => match self.guilds.get_mut(&key.guild) {
@@ -513,10 +507,14 @@ impl Cache {
         let size = &mut self.sizes[key.kind as usize];
         let table = tables.get_or_add(key.kind);
         if let Some(handle) = table.find(&self.heap, key.id) {
-            return self.lay_over(key, handle, bytes, note);
+            let put = self.lay_over(key, handle, bytes, note);
+            if print.is_some() {
+                self.set_print(key, handle, put, print);
+            }
+            return put;
         }
         let handle = match key.kind {
-            Kind::Member => self.heap.put_printed(key.id, None, [bytes, &[]]),
+            Kind::Member => self.heap.put_printed(key.id, print, [bytes, &[]]),
             _ => self.heap.put(key.id, [bytes, &[]]),
         };
         size.count += 1;

@@ -43,7 +43,7 @@ impl Print {
             return None;
         }
         let raw = told.raw();
-        let mut at = ETF_HEAD;
+        let (mut at, mut only) = (ETF_HEAD, None);
         room.clear();
         for (key, part) in parts {
             let value = (part.raw().as_ptr() as usize).checked_sub(raw.as_ptr() as usize)?;
@@ -56,12 +56,19 @@ impl Print {
                     [.., b's' | b'w', said] if said == len => before.len() - 2,
                     _ => return None,
                 };
-            room.extend_from_slice(raw.get(at..start)?);
+            only = Some(raw.get(at..start)?).filter(|_| room.is_empty() && parts.len() == 1);
+            if only.is_none_or(<[u8]>::is_empty) {
+                room.extend_from_slice(raw.get(at..start)?);
+            }
             at = value + part.raw().len();
         }
         let rest = raw.get(at..)?;
-        if room.is_empty() {
-            return Some(Print::of_bytes(rest));
+        // Most often its user lies in front of all else of a member, or behind it: then nothing needs to be put together.
+        match only.filter(|only| !only.is_empty()) {
+            Some(only) if rest.is_empty() => return Some(Print::of_bytes(only)),
+            Some(only) => room.extend_from_slice(only),
+            None if room.is_empty() => return Some(Print::of_bytes(rest)),
+            None => {}
         }
         room.extend_from_slice(rest);
         Some(Print::of_bytes(room))

@@ -126,9 +126,7 @@ impl Tenant {
 
     /// The same, with the print of what the bytes are made of.
     pub(crate) fn refer_printed(&self, user: u64, guild: u32, bytes: &[u8], print: Option<Print>) {
-        let mut shared = self.users.0.borrow_mut();
-        shared.refer(user, Some(guild), bytes, true);
-        shared.set_print(user, print);
+        self.users.0.borrow_mut().refer_printed(user, Some(guild), bytes, print, true);
     }
 
     /// A guild of the durable copy names a user as its member.
@@ -367,12 +365,16 @@ impl Shared {
 
     /// A user's new bytes, where there are any, and a guild that names it, if that is new.
     fn refer(&mut self, user: u64, guild: Option<u32>, bytes: &[u8], tell: bool) -> bool {
+        self.refer_printed(user, guild, bytes, None, tell)
+    }
+
+    fn refer_printed(&mut self, user: u64, guild: Option<u32>, bytes: &[u8], print: Option<Print>, tell: bool) -> bool {
         let Some(handle) = self.table.find(&self.heap, user) else {
             let Some(guild) = guild else { return false };
             self.scratch.clear();
             self.scratch.push(1);
             self.scratch.extend_from_slice(&guild.to_le_bytes());
-            let handle = self.heap.put_printed(user, None, [&self.scratch, bytes]);
+            let handle = self.heap.put_printed(user, print, [&self.scratch, bytes]);
             self.table.add(user, handle);
             self.charge(handle, 1);
             if tell {
@@ -389,9 +391,15 @@ impl Shared {
         };
         let other = !bytes.is_empty() && known != bytes;
         if !new && !other {
+            if print.is_some() {
+                self.heap.set_print(handle, print);
+            }
             return false;
         }
+        // One more guild does not make another user of it.
+        let print = print.or_else(|| self.heap.print(handle).filter(|_| !other));
         let handle = self.rewrite(user, handle, guild.filter(|_| new), if other { bytes } else { &[] });
+        self.heap.set_print(handle, print);
         if other {
             self.tell_all(user, handle);
         } else if let Some(guild) = guild.filter(|_| tell) {
