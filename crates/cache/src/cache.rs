@@ -400,11 +400,29 @@ impl Cache {
 
     /// Members: what is theirs goes into the guild, their user to the users. `known` is the one that lies there.
     fn set_member(&mut self, key: Key, known: Option<Handle>, way: Way, told: Value<'_>, drop: &[&str]) -> Put {
+        let parts = told.get_all(["guild_id", "user"]);
+        self.set_member_of(key, known, way, told, drop, parts)
+    }
+
+    /// What an event tells of a member as its data: its guild and its user were found in it already.
+    pub(crate) fn set_told_member(&mut self, key: Key, whole: bool, told: Value<'_>, parts: [Option<Value<'_>>; 2]) -> Put {
+        let way = if whole { Way::Replace } else { Way::Merge };
+        self.set_member_of(key, self.find(key), way, told, &[], parts)
+    }
+
+    fn set_member_of(
+        &mut self,
+        key: Key,
+        known: Option<Handle>,
+        way: Way,
+        told: Value<'_>,
+        drop: &[&str],
+        [guild_id, user]: [Option<Value<'_>>; 2],
+    ) -> Put {
         let Some(number) = self.guilds.get(&key.guild).map(|guild| guild.number) else { return Put::default() };
         if !self.config.keeps(key.kind) {
             return Put::default();
         }
-        let [guild_id, user] = told.get_all(["guild_id", "user"]);
         let print = self.print_of_member(told, guild_id, user).filter(|_| drop.is_empty());
         if let Some(handle) = known {
             // What has a `guild_id` may tell no more than what was told without it, and is kept with it.

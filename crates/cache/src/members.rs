@@ -17,7 +17,7 @@ impl Cache {
         let (guild, user) = found_guild_and_user(fields)?;
         let key = Key::new(Kind::Member, guild, user);
         let known = self.has(key);
-        self.set(key, Some(d));
+        self.set_told_member(key, true, d, [fields.get(Field::GuildId), fields.get(Field::User)]);
         if !known {
             self.count_members(guild, 1);
         }
@@ -29,7 +29,7 @@ impl Cache {
         let (guild, user) = found_guild_and_user(fields)?;
         let key = Key::new(Kind::Member, guild, user);
         let previous = self.before(key);
-        self.merge(key, d, &[]);
+        self.set_told_member(key, false, d, [fields.get(Field::GuildId), fields.get(Field::User)]);
         Some(Change::previous(previous))
     }
 

@@ -14,7 +14,7 @@ pub(crate) const SHORT: usize = 192;
 pub(crate) static KEYS: [&str; KEY_COUNT] = KEY_NAMES;
 const KEY_COUNT: usize = KEY_NAMES.len();
 #[rustfmt::skip]
-const KEY_NAMES: [&str; 561] = [
+const KEY_NAMES: [&str; 565] = [
     "id", "name", "type", "guild_id", "channel_id", "user", "user_id", "avatar", "flags", "roles", "nick", "mute", "deaf", "joined_at",
     "premium_since", "pending", "banner", "communication_disabled_until", "unusual_dm_activity_until", "permissions", "username",
     "discriminator", "global_name", "public_flags", "avatar_decoration_data", "collectibles", "clan", "primary_guild",
@@ -84,7 +84,8 @@ const KEY_NAMES: [&str; 561] = [
     "max_concurrency", "opcode", "meta", "session_start_limit", "webhook_channel_id", "thread_id", "scheduled_event_id", "entitlement",
     "subscription", "invite", "voice_state", "source_type", "integration", "include_roles", "num_shards", "guild_ids", "recipient_id",
     "recipients", "last_message", "is_private", "reference_type", "forwarded", "shared_client_theme", "proxy_poster_url",
-    "age_restricted", "discoverable", "emoji_count", "sticker_count", "join_type", "expiration",];
+    "age_restricted", "discoverable", "emoji_count", "sticker_count", "join_type", "expiration", "display_name", "font_id", "effect_id",
+    "palette",];
 
 /// Texts by number.
 pub(crate) static WORDS: [&str; WORD_COUNT] = WORD_NAMES;
