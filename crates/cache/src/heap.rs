@@ -234,6 +234,12 @@ impl Heap {
         self.slot(handle).get(1..).and_then(|slot| slot.first_chunk()).map_or(0, |id| u64::from_le_bytes(*id))
     }
 
+    /// A byte of an object.
+    #[inline]
+    pub(crate) fn glance(&self, handle: Handle) -> u8 {
+        self.slot(handle).first().copied().unwrap_or_default()
+    }
+
     /// An object, in whichever form it lies.
     pub(crate) fn value(&self, handle: Handle) -> Value<'_> {
         match self.young(handle) {

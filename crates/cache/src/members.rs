@@ -28,6 +28,7 @@ impl Cache {
     pub(crate) fn member_update(&mut self, d: Value<'_>, fields: &Fields<'_>) -> Option<Change> {
         let (guild, user) = found_guild_and_user(fields)?;
         let key = Key::new(Kind::Member, guild, user);
+        self.glance(guild, None, Some(user));
         let previous = self.before(key);
         self.set_told_member(key, false, d, [fields.get(Field::GuildId), fields.get(Field::User)]);
         Some(Change::previous(previous))

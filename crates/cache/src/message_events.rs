@@ -26,6 +26,8 @@ impl Cache {
         if guild != 0 && !self.knows(guild) {
             return Some(Change::NONE);
         }
+        std::hint::black_box(self.messages.glance(channel, message));
+        self.glance(guild, Some(channel), author(fields).and_then(|author| id(author, "id")));
         if self.config.keeps(Kind::Message) {
             let object = Object { encoding: d.encoding(), bytes: body.clone() };
             let dropped = self.messages.insert(&self.config, guild, channel, message, object);
@@ -76,6 +78,7 @@ impl Cache {
 
     pub(crate) fn reaction(&mut self, d: Value<'_>, fields: &Fields<'_>, body: &Bytes, step: Step) -> Option<Change> {
         let (message, user, _) = (fields.id(Field::MessageId)?, fields.id(Field::UserId)?, fields.get(Field::Emoji)?);
+        self.glance(fields.id(Field::GuildId).unwrap_or(0), None, Some(user));
         if self.messages.has(&self.config, message) {
             let own = self.own_user_id() == Some(user);
             self.change_message(message, Later::Reaction(Object { encoding: d.encoding(), bytes: body.clone() }, own, step));

@@ -154,6 +154,12 @@ impl Messages {
         dropped
     }
 
+    /// Reads where a message and its channel lie or will lie, and does nothing with it: see [`Cache::glance`].
+    #[inline]
+    pub(crate) fn glance(&self, channel: u64, id: u64) -> bool {
+        self.all.contains_key(&id) | self.channels.get(&channel).is_some_and(|known| known.ids.is_empty())
+    }
+
     /// A message that is not too old, as it is by now.
     pub(crate) fn get(&self, config: &CacheConfig, id: u64) -> Option<Object> {
         self.all.get(&id).filter(|_| !self.aged(config, id)).map(Message::whole)

@@ -52,6 +52,17 @@ impl Users {
         shared.heap.held() + shared.table.bytes() + lists as u64
     }
 
+    /// A byte of a user's, or of another one's: see [`Cache::glance`](crate::Cache::glance).
+    #[inline]
+    pub(crate) fn glance(&self, user: u64) -> Option<Handle> {
+        self.0.borrow().table.glance(user)
+    }
+
+    #[inline]
+    pub(crate) fn glance_at(&self, handle: Handle) -> u8 {
+        self.0.borrow().heap.glance(handle)
+    }
+
     /// A user's bytes, packed, to `read`; nothing where no guild has it as a member, or none has told of it yet.
     pub(crate) fn read<R>(&self, user: u64, read: impl FnOnce(Value<'_>) -> R) -> Option<R> {
         let shared = self.0.borrow();

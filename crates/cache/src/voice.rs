@@ -14,6 +14,7 @@ impl Cache {
         let user = fields.id(Field::UserId)?;
         let Some(guild) = fields.id(Field::GuildId) else { return Some(Change::NONE) };
         let key = Key::new(Kind::VoiceState, guild, user);
+        self.glance(guild, None, Some(user));
         let here = fields.id(Field::ChannelId).is_some();
         let previous = if here && self.may_keep_raw(body) {
             self.keep_raw(key, Object { encoding: d.encoding(), bytes: body.clone() })
