@@ -59,7 +59,11 @@ pub struct Limits {
     pub room: Duration,
     /// The longest pause between two attempts to connect; the pauses are 0, 1, 2, 4 … seconds up to this, jittered.
     pub backoff_max: Duration,
-    /// How long a session must have been live for the next reconnect to be immediate again.
+    /// The longest pause after a connection that brought events of a session that can be resumed, but did not last.
+    /// Discord is there, and every pause is events that come late; yet a thousand shards that are thrown out as soon as
+    /// they are in must not knock all the time.
+    pub brief_max: Duration,
+    /// How long events must have flowed on a connection for the next reconnect to be immediate again.
     pub steady: Duration,
     /// The pause after an invalid session or a refused identify: random between these two.
     pub invalid_wait: (Duration, Duration),
@@ -89,6 +93,7 @@ impl Limits {
         resumed: Duration::from_secs(60),
         room: Duration::from_secs(5),
         backoff_max: Duration::from_secs(64),
+        brief_max: Duration::from_secs(4),
         steady: Duration::from_secs(2),
         invalid_wait: (Duration::from_secs(1), Duration::from_secs(5)),
         slow_down: Duration::from_secs(5),

@@ -92,16 +92,76 @@ impl Session {
     }
 
     /// Goes on from a connection that is over: counts what it came to, and opens the next one now or after a pause.
+    ///
+    /// The first reconnect is immediate, for a resume loses nothing and every moment without a connection is events that
+    /// come late. After that three rows say how long to wait, each with pauses of its own: connections that brought
+    /// nothing, those that brought events but did not last, and IDENTIFYs that were spent for nothing.
     fn reconnect(&mut self, cause: Cause, now: Time, dice: &mut Dice, todo: &mut Vec<Action>) {
         let limits = self.config.limits;
-        let mut wait = Duration::ZERO;
         let identifying = matches!(self.state, State::Joining { stage: Stage::Identify { .. }, .. });
-        match &self.state {
-            State::Live { since, .. } if now.since(*since) >= limits.steady => {
+        let flowed_since = match &self.state {
+            State::Live { since, .. } | State::Joining { stage: Stage::Resume { since, replayed: 1.. }, .. } => Some(*since),
+            _ => None,
+        };
+        if flowed_since.is_some_and(|since| now.since(since) >= limits.steady) {
+            self.attempt = 0;
+            self.brief = 0;
+            self.identifies_wasted = 0;
+            self.unproven = false;
+        }
+        self.count_resume(cause, now, todo);
+        let mut wait = Duration::ZERO;
+        if identifying {
+            // An IDENTIFY was spent on nothing: the next one is not to follow at once, whatever the reason.
+            wait = between(limits.invalid_wait, dice);
+        }
+        match cause {
+            Cause::RestartAsked => {
                 self.attempt = 0;
-                self.identifies_refused = 0;
+                self.brief = 0;
             }
-            State::Joining { stage: Stage::Resume { replayed }, .. } if cause != Cause::RestartAsked && self.held.is_some() => {
+            Cause::InvalidSession { resumable: false } => {
+                wait = between(limits.invalid_wait, dice);
+                // Discord has been reached and has answered: connects that failed before are no reason to wait longer.
+                // Only IDENTIFYs that come to nothing in a row are.
+                self.attempt = 0;
+            }
+            Cause::Closed(Some(4008)) => wait = limits.slow_down,
+            _ => {}
+        }
+        let mut row = self.attempt;
+        let mut pause = backoff(self.attempt, limits.backoff_max, dice);
+        if flowed_since.is_some() && self.held.is_some() {
+            row = self.brief;
+            pause = backoff(self.brief, limits.brief_max, dice);
+            self.brief = self.brief.saturating_add(1);
+            self.attempt = 0;
+        }
+        if cause != Cause::RestartAsked && (identifying || self.unproven && self.held.is_none()) {
+            row = row.max(self.identifies_wasted);
+            pause = pause.max(backoff(self.identifies_wasted, limits.backoff_max, dice));
+            self.identifies_wasted = self.identifies_wasted.saturating_add(1);
+        }
+        self.unproven &= self.held.is_some();
+        for timer in LINK_TIMERS {
+            self.disarm(timer, todo);
+        }
+        let after = wait.max(pause);
+        todo.push(Action::Report(Report::Reconnecting { cause, resume: self.held.is_some(), after, attempt: row }));
+        self.attempt = self.attempt.saturating_add(1);
+        if after.is_zero() {
+            self.open(todo);
+        } else {
+            self.state = State::Waiting;
+            self.arm(Timer::Reconnect, now + after, todo);
+        }
+    }
+
+    /// Counts what became of a RESUME, if the connection that is over had sent one; enough that brought nothing give the
+    /// session up.
+    fn count_resume(&mut self, cause: Cause, now: Time, todo: &mut Vec<Action>) {
+        match &self.state {
+            State::Joining { stage: Stage::Resume { replayed, .. }, .. } if cause != Cause::RestartAsked && self.held.is_some() => {
                 if *replayed == 0 {
                     self.resumes_failed += 1;
                     self.resumes_failing_since.get_or_insert(now);
@@ -110,38 +170,12 @@ impl Session {
                     self.resumes_failing_since = None;
                 }
             }
-            // An IDENTIFY was spent on nothing: the next one is not to follow at once, whatever the reason.
-            _ if identifying => wait = between(limits.invalid_wait, dice),
             _ => {}
         }
-        match cause {
-            Cause::RestartAsked => self.attempt = 0,
-            Cause::InvalidSession { resumable: false } => {
-                wait = between(limits.invalid_wait, dice);
-                // Discord has been reached and has answered: connects that failed before are no reason to wait longer.
-                // Only IDENTIFYs that come to nothing in a row are.
-                let wasted = identifying || matches!(self.state, State::Live { .. });
-                self.attempt = if wasted { self.identifies_refused } else { 0 };
-                self.identifies_refused = self.identifies_refused.saturating_add(u32::from(wasted));
-            }
-            Cause::Closed(Some(4008)) => wait = limits.slow_down,
-            _ => {}
-        }
+        let limits = self.config.limits;
         let failing_for = self.resumes_failing_since.map_or(Duration::ZERO, |since| now.since(since));
         if self.resumes_failed >= limits.resumes_max && failing_for >= limits.resumes_for {
             self.lose(LostCause::ResumesFailed, todo);
-        }
-        for timer in LINK_TIMERS {
-            self.disarm(timer, todo);
-        }
-        let after = wait.max(backoff(self.attempt, limits.backoff_max, dice));
-        todo.push(Action::Report(Report::Reconnecting { cause, resume: self.held.is_some(), after, attempt: self.attempt }));
-        self.attempt = self.attempt.saturating_add(1);
-        if after.is_zero() {
-            self.open(todo);
-        } else {
-            self.state = State::Waiting;
-            self.arm(Timer::Reconnect, now + after, todo);
         }
     }
 
@@ -184,6 +218,7 @@ impl Session {
         }
         if fresh {
             self.lose(LostCause::Asked, todo);
+            self.unproven = false;
         }
         if !matches!(self.state, State::Waiting) {
             self.hang_up(Cause::RestartAsked, now, dice, todo);

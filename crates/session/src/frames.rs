@@ -81,7 +81,7 @@ impl Session {
         };
         let limits = self.config.limits;
         match &mut self.state {
-            State::Joining { stage: Stage::Resume { replayed }, .. } => {
+            State::Joining { stage: Stage::Resume { replayed, .. }, .. } => {
                 if resumed {
                     let replayed = *replayed;
                     let session = self.held.as_ref().map_or(0, |point| point.session);

@@ -92,7 +92,7 @@ impl Session {
     fn resume(&mut self, now: Time, todo: &mut Vec<Action>) {
         let Some(point) = &self.held else { return };
         let State::Joining { link, stage: stage @ Stage::Room } = &mut self.state else { return };
-        *stage = Stage::Resume { replayed: 0 };
+        *stage = Stage::Resume { since: now, replayed: 0 };
         link.sends.spend(now);
         todo.push(Action::Send { op: Op::Resume, bytes: payload::resume(&self.config, point) });
         todo.push(Action::Report(Report::ResumeSent { s: point.s }));
@@ -138,6 +138,7 @@ impl Session {
         }
         todo.push(Action::Deliver { s });
         self.held = Some(point);
+        self.unproven = true;
         self.checkpointed = None;
         self.go_live(now, dice, todo);
     }
@@ -145,7 +146,10 @@ impl Session {
     /// Joining is over.
     pub(crate) fn go_live(&mut self, now: Time, dice: &mut Dice, todo: &mut Vec<Action>) {
         match std::mem::replace(&mut self.state, State::Waiting) {
-            State::Joining { link, .. } => self.state = State::Live { link, since: now },
+            State::Joining { link, stage } => {
+                let since = if let Stage::Resume { since, .. } = stage { since } else { now };
+                self.state = State::Live { link, since };
+            }
             other => {
                 self.state = other;
                 return;

@@ -241,7 +241,7 @@ pub enum Report {
         resume: bool,
         /// The pause before the socket is opened.
         after: Duration,
-        /// Attempts since the session was last live for a while.
+        /// Connections in a row before this one that brought nothing, or that brought events but did not last.
         attempt: u32,
     },
     /// IDENTIFY has left.

@@ -21,11 +21,15 @@ pub struct Session {
     pub(crate) state: State,
     /// When each timer that is armed comes due, by `Timer as usize`.
     pub(crate) armed: [Option<Time>; Timer::ALL.len()],
-    /// Connections in a row that did not become live for a while.
+    /// Connections in a row that brought nothing, the next one not counted.
     pub(crate) attempt: u32,
-    /// IDENTIFYs in a row that op 9 made worthless before the session was live for a while. They have a row of their
-    /// own: each cost one of the day's.
-    pub(crate) identifies_refused: u32,
+    /// Connections in a row that brought events but did not last. They have a row of their own: Discord is there.
+    pub(crate) brief: u32,
+    /// IDENTIFYs in a row whose session was over before it had lasted, or never came. They have a row of their own:
+    /// each cost one of the day's.
+    pub(crate) identifies_wasted: u32,
+    /// The session that is held began with one of this row's IDENTIFYs: none of its connections has lasted yet.
+    pub(crate) unproven: bool,
     /// The last resume address did not work: the main one is next.
     pub(crate) use_main_url: bool,
     /// RESUMEs in a row that brought nothing.
@@ -56,7 +60,7 @@ pub(crate) enum State {
     Greeting,
     /// Heartbeats run, the session does not yet.
     Joining { link: Link, stage: Stage },
-    /// READY or RESUMED has come.
+    /// READY or RESUMED has come. `since`: when events began to flow, be it as a replay.
     Live { link: Link, since: Time },
     /// For good.
     Stopped,
@@ -76,6 +80,8 @@ pub(crate) enum Stage {
     },
     /// RESUME has left, RESUMED has not come.
     Resume {
+        /// When it left.
+        since: Time,
         /// New dispatches since.
         replayed: u64,
     },
@@ -149,7 +155,7 @@ pub struct StateView {
     pub s: Option<u64>,
     /// Its last checkpointed one.
     pub checkpointed: Option<u64>,
-    /// Connections in a row that did not become live for a while.
+    /// Connections in a row that brought nothing.
     pub attempt: u32,
     /// Commands that wait.
     pub commands_waiting: usize,
@@ -177,7 +183,9 @@ impl Session {
             state: State::Idle,
             armed: [None; Timer::ALL.len()],
             attempt: 0,
-            identifies_refused: 0,
+            brief: 0,
+            identifies_wasted: 0,
+            unproven: false,
             use_main_url: false,
             resumes_failed: 0,
             resumes_failing_since: None,

@@ -9,6 +9,7 @@ mod closing;
 mod commands;
 mod heartbeats;
 mod joining;
+mod pausing;
 mod resuming;
 mod rig;
 mod sequence;
