@@ -177,11 +177,14 @@ fn guild(id: u64, members: &[Value]) -> Value {
     json!({
         "id": at(0), "name": format!("guild {id}"), "owner_id": "1", "member_count": members.len(), "joined_at": "2024-05-06T07:08:09.101000+00:00", "large": false,
         "roles": [{ "id": at(0), "name": "@everyone", "permissions": "104324673" }, { "id": at(1), "name": "staff", "permissions": "8" }, { "id": at(2), "name": "guests", "permissions": "0" }],
-        "emojis": [{ "id": at(21), "name": "wave", "roles": [] }, { "id": at(20), "name": "smile", "roles": [] }], "stickers": [],
+        "emojis": [{ "id": at(21), "name": "wave", "roles": [] }, { "id": at(20), "name": "smile", "roles": [] }],
+        "stickers": [{ "id": at(41), "name": "late" }, { "id": at(40), "name": "early" }],
         "channels": [{ "id": at(10), "type": 0, "name": "general" }, { "id": at(11), "type": 2, "name": "voice", "rate": 1.5, "big": 12345678901i64 }],
         "threads": [{ "id": at(30), "type": 11, "name": "thread", "parent_id": at(10), "guild_id": at(0) }],
         "members": members, "presences": [{ "user": { "id": MEMBER.to_string() }, "status": "dnd", "activities": [] }],
-        "voice_states": [], "stage_instances": [], "guild_scheduled_events": [], "soundboard_sounds": [], "an unknown field": { "é": [1, 2.5, null] },
+        "voice_states": [], "stage_instances": [{ "id": at(50), "channel_id": at(11), "topic": "talk" }],
+        "guild_scheduled_events": [{ "id": at(61), "name": "later" }, { "id": at(60), "name": "party", "entity_metadata": null }],
+        "soundboard_sounds": [{ "sound_id": at(70), "name": "boo", "volume": 0.5 }], "an unknown field": { "é": [1, 2.5, null] },
     })
 }
 
@@ -216,7 +219,11 @@ async fn every_route_answers_as_the_process_that_holds_the_shards_does() {
     let mut asked = 0;
 
     for guild in pair.world.sim.guild_ids().into_iter().chain([OWN]) {
-        pair.get(&format!("guilds/{guild}")).await;
+        let whole = pair.get(&format!("guilds/{guild}")).await;
+        if guild == OWN {
+            let many = ["stickers", "stage_instances", "guild_scheduled_events", "soundboard_sounds"];
+            assert_eq!(many.map(|list| whole[list].as_array().map(Vec::len)), [Some(2), Some(1), Some(2), Some(1)], "{whole}");
+        }
         let mut lists = Vec::new();
         for list in ["channels", "roles", "emojis", "members", "threads"] {
             lists.push((list, ids(&pair.get(&format!("guilds/{guild}/{list}")).await)));

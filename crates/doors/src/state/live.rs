@@ -5,6 +5,7 @@ use trunkline_discord::{Encoding, EventKind, Object, ShardId};
 use trunkline_etf::{JsonWriter, Kind as TermKind, Limits, TermWrite, Value};
 
 use super::PAGE;
+use super::guild::{GUILD_LISTS, whole_guild};
 use super::query::{Answer, Answering, Page, Query, StateError, StateSource, Written};
 use crate::access::Scope;
 use crate::look::{Caches, LookError, Looker};
@@ -59,7 +60,7 @@ impl Live {
             }
             Query::ChannelThreads(channel, page) => asked.channel_threads(channel, page).await,
             Query::Threads(page) => asked.threads(page).await,
-            Query::Guild(guild) => asked.one(guild, move |cache| cache.guild(guild)).await,
+            Query::Guild(guild) => asked.guild(guild).await,
             Query::GuildChannels(guild, page) => asked.list(guild, Kind::Channel, page).await,
             Query::GuildThreads(guild, page) => asked.list(guild, Kind::Thread, page).await,
             Query::GuildRoles(guild, page) => asked.list(guild, Kind::Role, page).await,
@@ -137,6 +138,25 @@ impl Asked<'_> {
 
     async fn one(&self, guild: u64, ask: impl FnOnce(&mut Cache) -> Option<Found> + Send + 'static) -> Result<Answer> {
         Ok(Answer::One(self.on(guild, ask).await?.flatten().map(|found| found.object)))
+    }
+
+    /// A guild with those of its lists that lie apart but belong to it here. They are taken in one look, so that they fit together.
+    async fn guild(&self, guild: u64) -> Result<Answer> {
+        let ask = move |cache: &mut Cache| {
+            let whole = cache.guild(guild)?.object;
+            let lists = GUILD_LISTS.map(|(_, kind)| {
+                let found = cache.list(kind, guild, 0, usize::MAX).into_iter().map(|found| found.object);
+                // One object may be the list of all.
+                found
+                    .flat_map(
+                        |object| if kind == Kind::Stickers { object.value().items().map(Object::copy_of).collect() } else { vec![object] },
+                    )
+                    .collect()
+            });
+            Some((whole, lists))
+        };
+        let found = self.on(guild, ask).await?.flatten();
+        Ok(Answer::One(found.map(|(guild, lists)| whole_guild(&guild, &lists)).transpose()?))
     }
 
     async fn list(&self, guild: u64, kind: Kind, page: Page) -> Result<Answer> {

@@ -39,19 +39,10 @@ fn worlds() -> BTreeMap<ShardId, Cache> {
 }
 
 fn live() -> Live {
-    let (sender, mut looks) = mpsc::channel::<Look>(64);
-    std::thread::spawn(move || {
-        let mut held = Held(worlds());
-        while let Some(look) = looks.blocking_recv() {
-            look(&mut held);
-        }
-    });
     let directory = Directory::new(2);
-    for (bot, count) in [(FIRST, 2), (SECOND, 1)] {
-        directory.add_bot(BotEntry::new(bot, "bot", count, 0..count, CacheConfig::default()));
-        (0..count).for_each(|index| directory.place(ShardId { bot, index, count }, 0));
-    }
-    Live::new(Looker::new(directory, vec![sender]))
+    up(&directory, FIRST, 2);
+    up(&directory, SECOND, 1);
+    Live::new(Looker::new(directory, vec![core_of(worlds)]))
 }
 
 /// Tokens of the first bot: "lower" for guild 1000, "upper" for guild 2000, "whole" for all.

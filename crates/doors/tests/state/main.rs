@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod documented;
+mod guilds;
 mod limited;
 mod reading;
 mod written;
@@ -67,11 +68,14 @@ fn guild(id: u64, members: &[Json]) -> Json {
     json!({
         "id": at(0), "name": format!("guild {id}"), "owner_id": "1", "member_count": members.len(), "joined_at": "2024-05-06T07:08:09.101000+00:00", "large": false,
         "roles": [{ "id": at(0), "name": "@everyone", "permissions": "104324673" }, { "id": at(1), "name": "staff", "permissions": "8" }],
-        "emojis": [{ "id": at(21), "name": "wave", "roles": [] }, { "id": at(20), "name": "smile", "roles": [] }], "stickers": [],
+        "emojis": [{ "id": at(21), "name": "wave", "roles": [] }, { "id": at(20), "name": "smile", "roles": [] }],
+        "stickers": [{ "id": at(41), "name": "late" }, { "id": at(40), "name": "early", "odd": null }],
         "channels": [{ "id": at(10), "type": 0, "name": "general" }, { "id": at(11), "type": 2, "name": "voice" }],
         "threads": [{ "id": at(30), "type": 11, "name": "thread", "parent_id": at(10), "guild_id": at(0) }],
         "members": members, "presences": [{ "user": { "id": "1" }, "status": "dnd", "activities": [] }],
-        "voice_states": [], "stage_instances": [], "guild_scheduled_events": [], "soundboard_sounds": [],
+        "voice_states": [], "stage_instances": [{ "id": at(50), "channel_id": at(12), "topic": "talk", "privacy_level": 2 }],
+        "guild_scheduled_events": [{ "id": at(60), "name": "party", "status": 1, "entity_metadata": null }],
+        "soundboard_sounds": [{ "sound_id": at(70), "name": "boo", "volume": 0.5 }, { "sound_id": at(71), "name": "yay", "volume": 1 }],
     })
 }
 
@@ -100,25 +104,38 @@ fn world() -> BTreeMap<ShardId, Cache> {
     caches
 }
 
-/// The API over a core of its own, open to everybody or not.
-fn api(anonymous: bool, format: Format) -> Router {
+/// Runs a core of its own over some caches; answers how it is asked. Caches do not leave their thread, so they are made there.
+fn core_of(caches: impl FnOnce() -> BTreeMap<ShardId, Cache> + Send + 'static) -> mpsc::Sender<Look> {
     let (sender, mut looks) = mpsc::channel::<Look>(64);
     std::thread::spawn(move || {
-        let mut held = Held(world());
+        let mut held = Held(caches());
         while let Some(look) = looks.blocking_recv() {
             look(&mut held);
         }
     });
+    sender
+}
+
+/// Says that a bot is up, with all of its shards on the one core.
+fn up(directory: &Directory, bot: u64, count: u32) {
+    directory.add_bot(BotEntry::new(bot, "bot", count, 0..count, CacheConfig::default()));
+    (0..count).for_each(|index| directory.place(ShardId { bot, index, count }, 0));
+}
+
+/// The API over some caches of both bots, each on one shard; open to everybody or not.
+fn api_over(caches: impl FnOnce() -> BTreeMap<ShardId, Cache> + Send + 'static, anonymous: bool, format: Format) -> Router {
     let directory = Directory::new(2);
-    for bot in [FIRST, SECOND] {
-        directory.add_bot(BotEntry::new(bot, "bot", 1, [0], CacheConfig::default()));
-        directory.place(ShardId { bot, index: 0, count: 1 }, 0);
-    }
+    [FIRST, SECOND].into_iter().for_each(|bot| up(&directory, bot, 1));
     let groups = Groups::new(vec![Group { id: GroupId(0), name: "some".into(), token: GroupToken::new("poppy") }]).unwrap();
     let filters = [Filter { bots: vec![FIRST], guilds: vec![1000], ..Filter::default() }];
     let access = Access::new(&groups, &filters, anonymous);
     let options = StateOptions { format, version: "1.2.3".into(), access };
-    routes(Arc::new(Live::new(Looker::new(directory, vec![sender]))), options)
+    routes(Arc::new(Live::new(Looker::new(directory, vec![core_of(caches)]))), options)
+}
+
+/// The API over [`world`].
+fn api(anonymous: bool, format: Format) -> Router {
+    api_over(world, anonymous, format)
 }
 
 struct Got {

@@ -43,22 +43,11 @@ async fn a_guild_of_several_bots_wants_the_bot_named_and_an_unknown_bot_is_told(
 
 #[tokio::test]
 async fn while_a_bot_has_not_come_up_nothing_partial_is_answered_for_all_of_them() {
-    let (sender, mut looks) = mpsc::channel::<Look>(64);
-    std::thread::spawn(move || {
-        let mut held = Held(world());
-        while let Some(look) = looks.blocking_recv() {
-            look(&mut held);
-        }
-    });
     let directory = Directory::new(2);
-    let up = |bot| {
-        directory.add_bot(BotEntry::new(bot, "bot", 1, [0], CacheConfig::default()));
-        directory.place(ShardId { bot, index: 0, count: 1 }, 0);
-    };
-    up(FIRST);
+    up(&directory, FIRST, 1);
     let groups = Groups::new(Vec::new()).unwrap();
     let options = StateOptions { format: Format::Json, version: "1".into(), access: Access::new(&groups, &[], true) };
-    let api = routes(Arc::new(Live::new(Looker::new(directory.clone(), vec![sender]))), options);
+    let api = routes(Arc::new(Live::new(Looker::new(directory.clone(), vec![core_of(world)]))), options);
     for path in ["guilds_count", "threads", "channels/2010/threads", "users/99", "users?userIDs=1,99", "channels/99", "threads/99"] {
         let got = get(&api, &format!("/v1/events/{path}")).await;
         assert_eq!(got.status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {}", got.text());
@@ -68,7 +57,7 @@ async fn while_a_bot_has_not_come_up_nothing_partial_is_answered_for_all_of_them
     for path in ["users/1", "users?userIDs=1,2", "channels/1010", "threads/1030", "guilds_count?bot_id=7", "threads?bot_id=7"] {
         assert_eq!(get(&api, &format!("/v1/events/{path}")).await.status, StatusCode::OK, "{path}");
     }
-    up(SECOND);
+    up(&directory, SECOND, 1);
     assert_eq!(get(&api, "/v1/events/guilds_count").await.text(), "2");
     assert_eq!(get(&api, "/v1/events/users/99").await.status, StatusCode::NOT_FOUND);
 }

@@ -6,10 +6,12 @@
 use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
+use trunkline_cache::Kind;
 use trunkline_discord::{Encoding, Object};
 use trunkline_doors::Scope;
 use trunkline_doors::state::{
-    Answer, Answering, Page, Query, StateError, StateSource, Written, kept_as, kept_member, not_of_guild, stranger,
+    Answer, Answering, GUILD_LISTS, Page, Query, StateError, StateSource, Written, kept_as, kept_member, not_of_guild, stranger,
+    whole_guild,
 };
 use trunkline_etf::{JsonWriter, Limits, TermWrite, Value};
 use trunkline_store::{Homes, Known, Objects, StateReader, Table};
@@ -68,7 +70,7 @@ impl Asked<'_> {
             Query::GuildMembers(guild, page) => self.list(guild, Table::Members, page).await,
             Query::GuildRoles(guild, page) => self.list(guild, Table::Roles, page).await,
             Query::Guild(guild) => match self.home(guild).await? {
-                Some(bot) => one(self.reader.guild(Some(bot), guild).await),
+                Some(bot) => self.guild(bot, guild).await,
                 None => Ok(Answer::One(None)),
             },
             Query::Member(guild, user) => self.one(guild, Table::Members, user).await,
@@ -159,6 +161,23 @@ impl Asked<'_> {
             Some(bot) => one(self.reader.object(Some(bot), guild, table, id).await),
             None => Ok(Answer::One(None)),
         }
+    }
+
+    /// A guild with those of its lists that lie in tables of their own but belong to it here.
+    async fn guild(&self, bot: u64, guild: u64) -> Result<Answer> {
+        let Some(whole) = self.reader.guild(Some(bot), guild).await.map_err(failed)? else { return Ok(Answer::One(None)) };
+        let mut lists: [Vec<Object>; GUILD_LISTS.len()] = Default::default();
+        for ((_, kind), list) in GUILD_LISTS.into_iter().zip(&mut lists) {
+            let found = match kind {
+                Kind::Stickers => self.reader.stickers(Some(bot), guild).await,
+                kind => match Table::from_number(kind as u8) {
+                    Some(table) => self.reader.objects(Some(bot), guild, table, 0, u32::MAX).await,
+                    None => Ok(Objects::new()),
+                },
+            };
+            *list = found.map_err(failed)?.into_iter().map(|(_, json)| object(json)).collect();
+        }
+        Ok(Answer::One(Some(whole_guild(&object(whole), &lists)?)))
     }
 
     async fn list(&self, guild: u64, table: Table, page: Page) -> Result<Answer> {
