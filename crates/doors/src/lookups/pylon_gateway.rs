@@ -127,7 +127,8 @@ fn stats_of(cache: &mut Cache) -> GetStatsResponse {
     let own = cache.own_user_id();
     let in_voice = |guild: &u64| own.is_some_and(|own| cache.voice_state(*guild, own).is_some());
     GetStatsResponse {
-        guild_count: cache.size(Kind::Guild).count,
+        // Those that READY has named and Discord has not told yet, or cannot, are guilds that the bot is in all the same.
+        guild_count: cache.guild_ids().count() as u64,
         user_count: cache.size(Kind::User).count,
         member_count: cache.size(Kind::Member).count,
         // A bot is in at most one voice channel of a guild.

@@ -302,6 +302,7 @@ impl Asked<'_> {
         Ok(listed(Some(threads), page))
     }
 
+    /// Guilds that the bots are in, as Pylon's `GetStats` counts them: with those that are awaited or unavailable.
     async fn guilds_count(&self) -> Result<Answer> {
         let mut guilds = std::collections::HashSet::new();
         for (bot, ids) in self.all(self.all_bots()?, |cache| cache.guild_ids().collect::<Vec<_>>()).await? {

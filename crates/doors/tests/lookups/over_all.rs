@@ -1,9 +1,16 @@
 //! Pylon's `Gateway`: questions over all guilds, statistics, and commands to Discord.
 
+use std::sync::Arc;
+
+use axum::body::Body;
+use http_body_util::BodyExt;
 use prost_types::Timestamp;
 use serde_json::json;
 use tonic::{Code, Request};
-use trunkline_discord::{EventKind, Op, ShardId};
+use tower::ServiceExt;
+use trunkline_discord::{EventKind, Op, ShardId, shard_of};
+use trunkline_doors::state::{Format, Live, StateOptions, routes};
+use trunkline_doors::{Access, Groups};
 use trunkline_wire::pylon::discord::v1::cache::GetUserRequest;
 use trunkline_wire::pylon::discord::v1::gateway::update_status_request::ActivityData;
 use trunkline_wire::pylon::discord::v1::gateway::*;
@@ -84,6 +91,49 @@ async fn statistics_are_sums_over_the_bots_shards() {
     // The shared user is known to both cores.
     let want = GetStatsResponse { guild_count: 2, user_count: 41 + 4, member_count: 41 + 4, connected_channels: 1, shard_count: 2 };
     assert_eq!(stats, want);
+}
+
+#[tokio::test]
+async fn guilds_are_counted_alike_over_grpc_and_http_and_awaited_or_unavailable_ones_are_guilds() {
+    let world = World::new().await;
+    let access = Access::new(&Groups::new(Vec::new()).unwrap(), &[], true);
+    let options = StateOptions { format: Format::Json, version: "1".into(), access };
+    let api = routes(Arc::new(Live::new(world.looker.clone())), options);
+    let mut gateway = world.gateway().await;
+    let named = [GUILD, GUILD_B, GUILD + (2 << 22)];
+    let steps: [(&str, u64); 7] = [
+        ("nothing", 0),
+        ("READY has named them", 3),
+        ("two are told", 3),
+        ("one has an outage", 3),
+        ("so has one that was never told", 3),
+        ("the bot is removed from one", 2),
+        ("a new session names one guild of a shard alone", 1),
+    ];
+    for (step, (what, count)) in steps.into_iter().enumerate() {
+        match step {
+            0 => {}
+            1 => {
+                for index in 0..2 {
+                    let known: Vec<u64> = named.into_iter().filter(|guild| shard_of(*guild, 2) == index).collect();
+                    world.looker.on_shard(shard(index), move |cache| cache.ready(&known)).await.unwrap();
+                }
+            }
+            2 => {
+                for told in [GUILD, GUILD_B] {
+                    world.tell(BOT, told, EventKind::GuildCreate, guild(told, "told", 3)).await;
+                }
+            }
+            3 => world.tell(BOT, GUILD, EventKind::GuildDelete, json!({ "id": GUILD.to_string(), "unavailable": true })).await,
+            4 => world.tell(BOT, named[2], EventKind::GuildDelete, json!({ "id": named[2].to_string(), "unavailable": true })).await,
+            5 => world.tell(BOT, GUILD_B, EventKind::GuildDelete, json!({ "id": GUILD_B.to_string() })).await,
+            _ => world.looker.on_guild(BOT, GUILD, |cache| cache.ready(&[GUILD])).await.unwrap(),
+        }
+        let stats = gateway.get_stats(GetStatsRequest {}).await.unwrap().into_inner();
+        let request = http::Request::get("/v1/events/guilds_count").body(Body::empty()).unwrap();
+        let body = api.clone().oneshot(request).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+        assert_eq!((stats.guild_count, &body[..]), (count, count.to_string().as_bytes()), "{what}");
+    }
 }
 
 #[tokio::test]
