@@ -199,6 +199,10 @@ async fn everything_a_person_looks_at(dir: &Path, machine: &[(&str, &str)], admi
         "trunkline_group_gaps_total{group=\"default\",cause=\"log_disk\"} 0",
         "trunkline_door_trimmed_total{group=\"default\"} 0",
         "trunkline_door_refused_connections_total 0",
+        "trunkline_cache_objects{kind=\"guild\"} 4",
+        // A list a guild, whatever is in it, and that is said.
+        "trunkline_cache_objects{kind=\"emojis\"} 4",
+        "# HELP trunkline_cache_objects Objects the cache holds, by kind. A guild's emojis are one object, its stickers another: ",
     ];
     has_all(&metrics, &wanted);
     metrics_are_well_formed(&metrics);

@@ -361,7 +361,10 @@ fn store(page: &mut Page, shared: &Shared, reports: &[CoreReport]) {
             (kind.as_str(), sums)
         })
         .collect();
-    page.family("cache_objects", "gauge", "Objects the cache holds, by kind.");
+    // Counting what is in them would read every guild at each scrape.
+    let what =
+        "Objects the cache holds, by kind. A guild's emojis are one object, its stickers another: GetCounts tells how many are in them.";
+    page.family("cache_objects", "gauge", what);
     kinds.iter().for_each(|(kind, (count, _, _))| page.sample("cache_objects", &[("kind", kind)], count));
     page.family("cache_object_bytes", "gauge", "Bytes of these objects, without the tables around them.");
     kinds.iter().for_each(|(kind, (_, bytes, _))| page.sample("cache_object_bytes", &[("kind", kind)], bytes));
