@@ -1,5 +1,6 @@
 //! Whom a call is about, who may call, and what is said to those who get no answer.
 
+use http::StatusCode;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -194,6 +195,39 @@ async fn a_kind_that_is_switched_off_is_not_mistaken_for_nothing_there() {
             assert_eq!(refused, (Code::FailedPrecondition, want.clone()));
         }
     }
+}
+
+#[tokio::test]
+async fn over_http_a_kind_that_is_switched_off_is_empty_lists_and_404_as_tatsus_callers_know() {
+    let guild = format!("guilds/{GUILD}");
+    let channel = channel_id(GUILD, 0);
+    for (kind, lists, objects) in [
+        (Kind::Channel, vec![format!("{guild}/channels")], vec![format!("channels/{channel}")]),
+        (
+            Kind::Member,
+            vec![format!("{guild}/members"), format!("{guild}/members?query=member"), "users?userIDs=1".to_owned()],
+            vec![format!("{guild}/members/{}", user_id(GUILD, 1)), format!("users/{}", user_id(GUILD, 1))],
+        ),
+        (Kind::Presence, vec![], vec![format!("{guild}/members/{}/presence", user_id(GUILD, 1))]),
+        (Kind::Role, vec![format!("{guild}/roles")], vec![format!("{guild}/roles/{GUILD}")]),
+        (Kind::Emojis, vec![format!("{guild}/emojis")], vec![format!("{guild}/emojis/{}", GUILD + 500)]),
+        (Kind::Thread, vec![format!("{guild}/threads"), "threads".to_owned(), format!("channels/{channel}/threads")], vec![]),
+        (Kind::Message, vec![], vec![format!("channels/{channel}/messages/1")]),
+    ] {
+        let world = World::with(vec![Bot { keeps: without(kind), ..Bot::new(BOT) }], 1, true).await;
+        world.fill(BOT).await;
+        for path in lists {
+            assert_eq!(world.http(&path).await, (StatusCode::OK, "[]".to_owned()), "{path}");
+        }
+        for path in objects {
+            assert_eq!(world.http(&path).await.0, StatusCode::NOT_FOUND, "{path}");
+        }
+    }
+    // A list in the guild object is empty too, and the guild is there.
+    let world = World::with(vec![Bot { keeps: without(Kind::Stickers), ..Bot::new(BOT) }], 1, true).await;
+    world.fill(BOT).await;
+    let told: serde_json::Value = serde_json::from_str(&world.http(&guild).await.1).unwrap();
+    assert_eq!((&told["name"], &told["stickers"]), (&"first".into(), &serde_json::json!([])));
 }
 
 #[tokio::test]

@@ -4,17 +4,22 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use axum::body::Body;
 use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::BodyExt;
 use serde_json::{Value as Json, json};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
+use tower::ServiceExt;
 use trunkline_cache::{Cache, CacheConfig, Kind, Users};
 use trunkline_delivery::{Filter, GroupId};
 use trunkline_discord::{Encoding, EventKind, Object, Op, ShardId, shard_of};
 use trunkline_doors::look::LOOKS_QUEUED;
 use trunkline_doors::serve::routes;
+use trunkline_doors::state::{self, Format, Live, StateOptions};
 use trunkline_doors::{
     Access, BotEntry, Caches, CommandRefused, Directory, DoorOptions, Group, GroupToken, Groups, Look, Looker, Lookups, ServeOptions,
     WorkerDoor, serve,
@@ -180,6 +185,16 @@ impl World {
             cache.apply(kind, d, &body).malformed
         });
         assert!(!told.await.unwrap(), "{kind:?} was not understood");
+    }
+
+    /// What the state API answers to everybody: status and body.
+    pub(crate) async fn http(&self, path: &str) -> (StatusCode, String) {
+        let access = Access::new(&Groups::new(Vec::new()).unwrap(), &[], true);
+        let options = StateOptions { format: Format::Json, version: "1".into(), access };
+        let api = state::routes(Arc::new(Live::new(self.looker.clone())), options);
+        let request = http::Request::get(format!("/v1/events/{path}")).body(Body::empty()).unwrap();
+        let (head, body) = api.oneshot(request).await.unwrap().into_parts();
+        (head.status, String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap())
     }
 
     async fn channel(&self) -> Channel {
