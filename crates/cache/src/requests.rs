@@ -101,7 +101,8 @@ pub enum Input<'a> {
         /// Whether the session was resumed.
         resumed: bool,
     },
-    /// A shard's connection is gone.
+    /// A shard's session is lost: what was under way will never be answered, and nothing can be sent until `ShardUp`. Not for a connection
+    /// whose session is to be resumed: that brings what was missed.
     ShardDown {
         /// Which shard of the bot.
         shard: u32,
@@ -141,6 +142,8 @@ pub enum Input<'a> {
         wanted: Wanted,
         /// With presences (needs the GUILD_PRESENCES intent).
         presences: bool,
+        /// Whether it waits for a lost session to come back, to be asked again; else it is told of the loss at once.
+        patient: bool,
     },
     /// A caller does not wait any more.
     Cancel {
@@ -210,6 +213,9 @@ pub enum Refusal {
     Busy,
     /// Discord did not answer, several times.
     NoAnswer,
+    /// The guild's shard has no session: at once for who is not patient, for others after the time in which Discord would have been asked
+    /// several times.
+    SessionLost,
     /// The guild is gone.
     GuildGone,
     /// What was asked for cannot be: an empty query, no ids, a limit of 0 or over 100.
@@ -221,6 +227,7 @@ impl std::fmt::Display for Refusal {
         f.write_str(match self {
             Refusal::Busy => "too many member requests wait already; try again later",
             Refusal::NoAnswer => "Discord did not answer the member request; it was asked several times",
+            Refusal::SessionLost => "the guild's shard has lost its session with Discord; try again when it is back",
             Refusal::GuildGone => "the bot is no longer in this guild",
             Refusal::Malformed => "a member request wants ids, or a query with a limit of 1 to 100, or all members",
         })
@@ -269,6 +276,10 @@ struct Job {
 #[derive(Default)]
 struct Shard {
     up: bool,
+    /// Since when it is not; none where nobody has waited for it yet.
+    down_since: Option<Time>,
+    /// It is not up because its session was lost, rather than because it has yet to begin.
+    lost: bool,
     urgent: VecDeque<u64>,
     eager: VecDeque<u64>,
     /// Times of the sends of the last minute.
@@ -289,9 +300,11 @@ struct Guild {
 }
 
 struct Caller {
+    shard: u32,
     /// Those that it still waits for.
     jobs: Vec<u64>,
     come: u64,
+    patient: bool,
 }
 
 /// The requests of one bot.
@@ -339,11 +352,13 @@ impl Requests {
     pub fn step(&mut self, input: Input<'_>, now: Time, out: &mut Vec<Action>) {
         match input {
             Input::ShardUp { shard, resumed } => self.shard_up(shard, resumed),
-            Input::ShardDown { shard } => self.shards.entry(shard).or_default().up = false,
+            Input::ShardDown { shard } => self.shard_down(shard, now, out),
             Input::Guild { guild, shard, told, held } => self.guild(guild, shard, told, held, now),
             Input::GuildGone { guild } => self.guild_gone(guild, now, out),
             Input::Joined { guild, user } => drop(self.absent.remove(&(guild, user))),
-            Input::Ask { ask, guild, shard, wanted, presences } => self.ask(ask, guild, shard, wanted, presences, now, out),
+            Input::Ask { ask, guild, shard, wanted, presences, patient } => {
+                self.ask(ask, guild, shard, wanted, presences, patient, now, out);
+            }
             Input::Cancel { ask } => self.cancel(ask),
             Input::Chunk { nonce, guild, index, count, members, not_found } => {
                 for user in not_found {
@@ -370,6 +385,7 @@ impl Requests {
         let idle = |shard: &Shard| shard.urgent.is_empty() && shard.eager.is_empty() && shard.under_way.is_empty();
         let shards: Vec<u32> = self.shards.iter().filter(|(_, shard)| !idle(shard)).map(|(number, _)| *number).collect();
         for shard in shards {
+            self.give_up(shard, now, out, &mut wake);
             self.ask_again(shard, now, out, &mut wake);
             self.send(shard, now, out, &mut wake);
         }
@@ -408,14 +424,52 @@ impl Requests {
     fn shard_up(&mut self, shard: u32, resumed: bool) {
         let state = self.shards.entry(shard).or_default();
         state.up = true;
+        state.lost = false;
+        state.down_since = None;
         // The limit is per connection.
         state.sends.clear();
-        if resumed {
-            return;
+        if !resumed {
+            // The loss of the session may not have been told.
+            self.put_all_back(shard);
         }
-        let lost = std::mem::take(&mut state.under_way);
+    }
+
+    fn shard_down(&mut self, shard: u32, now: Time, out: &mut Vec<Action>) {
+        let state = self.shards.entry(shard).or_default();
+        state.up = false;
+        state.lost = true;
+        state.down_since.get_or_insert(now);
+        self.put_all_back(shard);
+        self.tell_waiting(shard, false, out);
+    }
+
+    fn put_all_back(&mut self, shard: u32) {
+        let lost = self.shards.get_mut(&shard).map(|state| std::mem::take(&mut state.under_way)).unwrap_or_default();
         for number in lost.into_iter().rev() {
             self.put_back(number);
+        }
+    }
+
+    /// Tells those who wait for a shard that it has no session: all of them, or those who are not patient.
+    fn tell_waiting(&mut self, shard: u32, all: bool, out: &mut Vec<Action>) {
+        let waits = |caller: &Caller| caller.shard == shard && (all || !caller.patient);
+        let mut asks: Vec<AskId> = self.callers.iter().filter(|(_, caller)| waits(caller)).map(|(ask, _)| *ask).collect();
+        asks.sort_unstable();
+        for ask in asks {
+            self.cancel(ask);
+            out.push(Action::Answered { ask, outcome: Err(Refusal::SessionLost) });
+        }
+    }
+
+    /// Who waits for a shard that does not come up is told after as long as Discord would have been asked again and again.
+    fn give_up(&mut self, shard: u32, now: Time, out: &mut Vec<Action>, wake: &mut Option<Time>) {
+        let limits = self.limits;
+        let Some(state) = self.shards.get_mut(&shard).filter(|state| !state.up) else { return };
+        let due = *state.down_since.get_or_insert(now) + limits.answer_within * u32::from(limits.tries_max);
+        if due > now {
+            sooner(wake, due);
+        } else {
+            self.tell_waiting(shard, true, out);
         }
     }
 
@@ -475,7 +529,17 @@ impl Requests {
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of one input")]
-    fn ask(&mut self, ask: AskId, guild: u64, shard: u32, mut wanted: Wanted, presences: bool, now: Time, out: &mut Vec<Action>) {
+    fn ask(
+        &mut self,
+        ask: AskId,
+        guild: u64,
+        shard: u32,
+        mut wanted: Wanted,
+        presences: bool,
+        patient: bool,
+        now: Time,
+        out: &mut Vec<Action>,
+    ) {
         let refused = match &mut wanted {
             Wanted::All => false,
             Wanted::Query { text, limit } => text.is_empty() || !(1..=100).contains(limit),
@@ -499,7 +563,12 @@ impl Requests {
             out.push(Action::Answered { ask, outcome: Err(Refusal::Busy) });
             return;
         }
-        self.callers.insert(ask, Caller { jobs: Vec::new(), come: 0 });
+        let nothing_to_ask = matches!(&wanted, Wanted::Ids(ids) if ids.is_empty());
+        if !patient && !nothing_to_ask && self.shards.get(&shard).is_some_and(|state| state.lost) {
+            out.push(Action::Answered { ask, outcome: Err(Refusal::SessionLost) });
+            return;
+        }
+        self.callers.insert(ask, Caller { shard, jobs: Vec::new(), come: 0, patient });
         match wanted {
             Wanted::Ids(ids) => {
                 let left = self.join_ids(ask, guild, ids, presences);

@@ -137,6 +137,42 @@ async fn a_lookup_that_misses_asks_discord_once_and_a_stranger_is_remembered_as_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lookup_is_told_at_once_that_the_shards_session_is_lost_and_a_stream_is_asked_again() {
+    let mut world = world().await;
+    world.env.push(("TRUNKLINE_BOTS_0_MEMBERS", "lazy"));
+    world.start("");
+    world.ready().await;
+    let guild = world.sim.guild_ids()[0];
+    let shard = u32::from((guild >> 22) % 2 == 1);
+    let stranger = format!("guilds/{guild}/members/77");
+    let mut management = GatewayClient::new(channel(&world).await);
+    let mut connected = async || {
+        let stats = management.stats(EmptyRequest {}).await.expect("stats").into_inner().stats;
+        stats.len() == 2 && stats.iter().all(|stat| stat.status() == ShardStatus::Connected)
+    };
+    until("all guilds", &mut connected).await;
+
+    // The session is lost, and the next one takes its time.
+    world.sim.fault(&Fault::new(FaultKind::SlowReady).lasting(Duration::from_secs(8)));
+    world.sim.fault(&Fault::new(FaultKind::Invalid).on_shard(shard));
+    until("the loss", async || !connected().await).await;
+    let mut calls = MembersClient::new(channel(&world).await);
+    let mut request = Request::new(Members { user_ids: vec![77], ..Members::default() });
+    request.metadata_mut().insert("x-trunkline-guild-id", guild.to_string().parse().expect("metadata"));
+    let mut chunks = calls.request_guild_members(request).await.expect("a stream").into_inner();
+    let began = Instant::now();
+    assert_eq!(state(&world, &stranger).await.0, 503, "whether there is such a member is not known");
+    assert!(began.elapsed() < Duration::from_secs(3), "it waited for an answer that could not come: {:?}", began.elapsed());
+
+    let chunk = chunks.message().await.expect("the stream goes on").expect("an answer");
+    assert_eq!((chunk.not_found, chunk.members.len()), (vec![77], 0));
+    assert_eq!(chunks.message().await.expect("an end").map(|more| more.chunk_index), None);
+    until("an answer of the new session", async || state(&world, &stranger).await.0 == 404).await;
+    let report = world.sim.report();
+    assert_eq!((report.identifies, report.client_faults_total), (3, 0), "{:?}", report.client_faults);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tatsus_management_calls_tell_the_truth_and_act() {
     let mut world = world().await;
     world.start("");

@@ -678,6 +678,9 @@ impl ShardEvents for Handler {
             shard.resume = None;
             // Not only once a new session begins: it may take long, or never come.
             shard.cache.session_lost();
+            if let Some(members) = &shard.members {
+                members.down(shard.id);
+            }
             state.wake.notify_one();
         }
         state.gap(self.slot, session, Some(last_s + 1), None, GapCause::SessionLost);

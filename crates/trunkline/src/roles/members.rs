@@ -52,6 +52,11 @@ pub enum News {
         /// The guilds that READY names; none for a session that was resumed.
         guilds: Option<Vec<u64>>,
     },
+    /// A session is lost.
+    Down {
+        /// The shard's index.
+        shard: u32,
+    },
     /// A guild came whole.
     Guild {
         /// The shard's index.
@@ -103,6 +108,11 @@ impl NewsLink {
     /// A shard's session begins (`guilds`: those of its READY) or was resumed.
     pub fn up(&self, shard: ShardId, guilds: Option<&[u64]>) {
         self.tell(News::Up { shard: shard.index, guilds: guilds.map(<[u64]>::to_vec) });
+    }
+
+    /// A shard's session is lost.
+    pub fn down(&self, shard: ShardId) {
+        self.tell(News::Down { shard: shard.index });
     }
 
     /// A session goes on after a restart, so that its guilds are not told again: those that are not complete are told here.
@@ -318,6 +328,7 @@ impl Task {
                     standing.since = Some(now);
                 }
             }
+            News::Down { shard } => self.requests.step(Input::ShardDown { shard }, now, out),
             News::Guild { shard, guild, told, held } => {
                 if let Some(standing) = self.shards.get_mut(&shard) {
                     standing.awaited.remove(&guild);
@@ -381,7 +392,9 @@ impl Task {
                 self.asking.insert(ask, Asking { chunks, done });
                 let shard = self.shards.values().next().map_or(0, |any| trunkline_discord::shard_of(request.guild, any.shard.count));
                 let MemberRequest { guild, wanted, presences, .. } = request;
-                self.requests.step(Input::Ask { ask, guild, shard, wanted, presences }, now, out);
+                // A lookup has seconds, and whoever asked can ask again; a stream has been promised what it asked for.
+                let patient = self.asking.get(&ask).is_some_and(|asking| asking.chunks.is_some());
+                self.requests.step(Input::Ask { ask, guild, shard, wanted, presences, patient }, now, out);
                 self.carry_out(out, None);
             }
         }
