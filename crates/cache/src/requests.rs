@@ -13,6 +13,7 @@
 //! limit is refused with [`Refusal`], never queued without bound.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use trunkline_discord::Time;
@@ -162,6 +163,8 @@ pub enum Input<'a> {
         count: u32,
         /// Members in it.
         members: u64,
+        /// Their ids, where [`Requests::wants_users`] says so for the nonce; else none.
+        users: &'a [u64],
         /// Ids that are no members.
         not_found: &'a [u64],
     },
@@ -194,14 +197,14 @@ pub enum Action {
     },
     /// The chunk that was just told is one that these callers wait for.
     Chunk {
-        /// Callers.
-        asks: Vec<AskId>,
+        /// Callers, each with the users that it asked for, ascending, where the chunk may hold others too: their requests were joined.
+        asks: Vec<(AskId, Option<Arc<[u64]>>)>,
     },
     /// A caller's request is over.
     Answered {
         /// Who.
         ask: AskId,
-        /// How it ended: members that came, or why none will.
+        /// How it ended: members that came of those it asked for, or why none will.
         outcome: Result<u64, Refusal>,
     },
 }
@@ -305,6 +308,14 @@ struct Caller {
     jobs: Vec<u64>,
     come: u64,
     patient: bool,
+    /// The users that it asked for, ascending; none where it did not ask by ids.
+    users: Option<Arc<[u64]>>,
+}
+
+impl Caller {
+    fn asked_for(&self, user: u64) -> bool {
+        self.users.as_ref().is_none_or(|users| users.binary_search(&user).is_ok())
+    }
 }
 
 /// The requests of one bot.
@@ -360,12 +371,12 @@ impl Requests {
                 self.ask(ask, guild, shard, wanted, presences, patient, now, out);
             }
             Input::Cancel { ask } => self.cancel(ask),
-            Input::Chunk { nonce, guild, index, count, members, not_found } => {
+            Input::Chunk { nonce, guild, index, count, members, users, not_found } => {
                 for user in not_found {
                     self.remember_absent(guild, *user, now);
                 }
                 let Some(job) = nonce.and_then(|nonce| self.job_of(nonce)) else { return };
-                self.chunk(job, guild, (index, count), members, now, out);
+                self.chunk(job, guild, (index, count), (members, users), now, out);
             }
             Input::RateLimited { nonce, guild, retry_after } => self.limited(nonce, guild, retry_after, now),
         }
@@ -390,6 +401,11 @@ impl Requests {
             self.send(shard, now, out, &mut wake);
         }
         wake
+    }
+
+    /// Whether a chunk with this nonce answers a request by ids, of which callers may have asked for some each.
+    pub fn wants_users(&self, nonce: &str) -> bool {
+        self.job_of(nonce).and_then(|number| self.jobs.get(&number)).is_some_and(|job| matches!(job.wanted, Wanted::Ids(_)))
     }
 
     /// Whether a user was found to be no member a while ago.
@@ -568,7 +584,8 @@ impl Requests {
             out.push(Action::Answered { ask, outcome: Err(Refusal::SessionLost) });
             return;
         }
-        self.callers.insert(ask, Caller { shard, jobs: Vec::new(), come: 0, patient });
+        let users = if let Wanted::Ids(ids) = &wanted { Some(ids.as_slice().into()) } else { None };
+        self.callers.insert(ask, Caller { shard, jobs: Vec::new(), come: 0, patient, users });
         match wanted {
             Wanted::Ids(ids) => {
                 let left = self.join_ids(ask, guild, ids, presences);
@@ -654,7 +671,15 @@ impl Requests {
         u64::from_str_radix(number, 16).ok()
     }
 
-    fn chunk(&mut self, number: u64, guild: u64, (index, count): (u32, u32), members: u64, now: Time, out: &mut Vec<Action>) {
+    fn chunk(
+        &mut self,
+        number: u64,
+        guild: u64,
+        (index, count): (u32, u32),
+        (members, users): (u64, &[u64]),
+        now: Time,
+        out: &mut Vec<Action>,
+    ) {
         let Some(job) = self.jobs.get_mut(&number).filter(|job| job.guild == guild && job.moved.is_some()) else { return };
         let index = index as usize;
         // A guild of ten million members takes ten thousand chunks; whatever claims more is no answer to this.
@@ -668,10 +693,16 @@ impl Requests {
         job.come += members;
         let (done, come, whole) = (job.chunks.iter().all(|come| *come), job.come, job.wanted == Wanted::All);
         let asks = job.asks.clone();
+        let mut told = Vec::new();
         for ask in &asks {
-            if let Some(caller) = self.callers.get_mut(ask) {
-                caller.come += members;
-            }
+            let Some(caller) = self.callers.get_mut(ask) else { continue };
+            let whole = match &job.wanted {
+                Wanted::Ids(ids) => ids.iter().all(|user| caller.asked_for(*user)),
+                _ => true,
+            };
+            let of_it = if whole { members } else { users.iter().filter(|user| caller.asked_for(**user)).count() as u64 };
+            caller.come += of_it;
+            told.push((*ask, caller.users.clone().filter(|_| !whole)));
         }
         if whole && let Some(known) = self.guilds.get_mut(&guild) {
             known.come = known.come.max(come);
@@ -681,8 +712,8 @@ impl Requests {
                 known.told = come;
             }
         }
-        if !asks.is_empty() {
-            out.push(Action::Chunk { asks: asks.clone() });
+        if !told.is_empty() {
+            out.push(Action::Chunk { asks: told });
         }
         if done {
             self.remove(number);

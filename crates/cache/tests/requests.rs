@@ -74,8 +74,12 @@ impl Rig {
     }
 
     fn chunk(&mut self, sent: &Sent, index: u32, count: u32, members: u64, not_found: &[u64]) {
-        let nonce = Some(sent.nonce.as_str());
-        self.step(Input::Chunk { nonce, guild: sent.guild, index, count, members, not_found });
+        let nonce = sent.nonce.as_str();
+        // Of those that were asked for as many as there are members, from the front.
+        let asked = if let Wanted::Ids(ids) = &sent.wanted { ids.as_slice() } else { &[] };
+        let there = asked.iter().filter(|user| !not_found.contains(user)).take(usize::try_from(members).unwrap());
+        let users: Vec<u64> = there.copied().filter(|_| self.requests.wants_users(nonce)).collect();
+        self.step(Input::Chunk { nonce: Some(nonce), guild: sent.guild, index, count, members, users: &users, not_found });
     }
 }
 
@@ -98,7 +102,38 @@ fn those_who_miss_the_same_guilds_members_at_once_share_one_request() {
     rig.chunk(&sent[0], 0, 1, 2, &[]);
     let mut answers = rig.answers();
     answers.sort_unstable_by_key(|answer| answer.0);
-    assert_eq!(answers, [1, 2, 3, 4].map(|ask| (ask, Ok(2))));
+    assert_eq!(answers, [1, 2, 3, 4].map(|ask| (ask, Ok(1))), "each the one that it asked for");
+}
+
+#[test]
+fn those_who_share_a_request_are_told_of_those_they_asked_for_alone() {
+    let mut rig = Rig::new(false);
+    rig.ask(1, 5, ids([11, 10]));
+    rig.ask(2, 5, ids([11, 12, 13]));
+    rig.ask(3, 5, ids([14, 13, 12, 11, 10]));
+    // Nobody is told of a guild's chunk by halves who asked for all of it.
+    rig.ask(4, 6, Wanted::All);
+    rig.ask(5, 6, Wanted::All);
+    let sent = rig.pass(100);
+    assert_eq!(sent.len(), 2);
+    for sent in &sent {
+        // Of the five, 13 and 14 are no members.
+        rig.chunk(sent, 0, 1, 3, if sent.guild == 5 { &[13, 14] } else { &[] });
+    }
+    let mut told: Vec<(u64, Option<Vec<u64>>)> = Vec::new();
+    let mut answers = Vec::new();
+    for action in std::mem::take(&mut rig.out) {
+        match action {
+            Action::Chunk { asks } => told.extend(asks.into_iter().map(|(ask, users)| (ask.0, users.map(|users| users.to_vec())))),
+            Action::Answered { ask, outcome } => answers.push((ask.0, outcome)),
+            other => panic!("{other:?}"),
+        }
+    }
+    told.sort_unstable();
+    answers.sort_unstable_by_key(|answer| answer.0);
+    let some = |ids: &[u64]| Some(ids.to_vec());
+    assert_eq!(told, [(1, some(&[10, 11])), (2, some(&[11, 12, 13])), (3, None), (4, None), (5, None)]);
+    assert_eq!(answers, [(1, Ok(2)), (2, Ok(2)), (3, Ok(3)), (4, Ok(3)), (5, Ok(3))]);
 }
 
 #[test]
@@ -303,11 +338,11 @@ fn chunks_of_an_earlier_process_and_of_others_mean_nothing() {
     rig.ask(1, 5, ids([10]));
     let sent = rig.pass(10);
     for nonce in [Some("t6-1"), Some("x"), Some(""), Some("t7-"), Some("t7-ffffffffffffffffff"), None] {
-        rig.step(Input::Chunk { nonce, guild: 5, index: 0, count: 1, members: 1, not_found: &[] });
+        rig.step(Input::Chunk { nonce, guild: 5, index: 0, count: 1, members: 1, users: &[], not_found: &[] });
     }
     let nonce = sent[0].nonce.clone();
-    rig.step(Input::Chunk { nonce: Some(&nonce), guild: 6, index: 0, count: 1, members: 1, not_found: &[] });
-    rig.step(Input::Chunk { nonce: Some(&nonce), guild: 5, index: 9, count: 1, members: 1, not_found: &[] });
+    rig.step(Input::Chunk { nonce: Some(&nonce), guild: 6, index: 0, count: 1, members: 1, users: &[], not_found: &[] });
+    rig.step(Input::Chunk { nonce: Some(&nonce), guild: 5, index: 9, count: 1, members: 1, users: &[], not_found: &[] });
     assert!(rig.answers().is_empty());
     rig.chunk(&sent[0], 0, u32::MAX, 1, &[]);
     assert!(rig.answers().is_empty());

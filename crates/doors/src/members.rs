@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 use trunkline_cache::requests::{Progress, Wanted};
 use trunkline_discord::{Encoding, Event, ShardId};
+use trunkline_etf::packed::edit;
 use trunkline_etf::{Value, transcode};
 use trunkline_wire::gateway as tatsu;
 use trunkline_wire::model;
@@ -50,7 +51,12 @@ pub struct MemberRequest {
 #[derive(Clone, Debug)]
 pub enum Told {
     /// A GUILD_MEMBERS_CHUNK, which is in the cache already.
-    Chunk(Arc<Event>),
+    Chunk {
+        /// The event.
+        event: Arc<Event>,
+        /// The users that were asked for, ascending, where others asked by the same request: only they are told. None where all are.
+        users: Option<Arc<[u64]>>,
+    },
     /// All has come, or why not.
     Done(Result<u64, String>),
 }
@@ -231,7 +237,7 @@ impl futures_util::Stream for Chunks {
         }
         let told = std::task::ready!(self.told.poll_recv(context));
         let item = match told {
-            Some(Told::Chunk(event)) => Some(Ok(chunk(&self.nonce, self.raw, &event))),
+            Some(Told::Chunk { event, users }) => Some(Ok(chunk(&self.nonce, self.raw, &event, users.as_deref()))),
             Some(Told::Done(Ok(_))) => None,
             Some(Told::Done(Err(why))) => Some(Err(Status::unavailable(why))),
             None => {
@@ -243,29 +249,54 @@ impl futures_util::Stream for Chunks {
     }
 }
 
-fn chunk(nonce: &str, raw: Option<RawEncoding>, event: &Event) -> own::GuildMembersChunk {
+/// `users`: those that are told, ascending; all where none are named.
+fn chunk(nonce: &str, raw: Option<RawEncoding>, event: &Event, users: Option<&[u64]>) -> own::GuildMembersChunk {
     let d = event.value();
     let [members, index, count, not_found] = d.get_all(["members", "chunk_index", "chunk_count", "not_found"]);
     let number = |value: Option<Value<'_>>| value.and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
     let guild = event.routing.guild_id.unwrap_or(0);
+    let told = |user: Option<u64>| users.is_none_or(|users| user.is_some_and(|user| users.binary_search(&user).is_ok()));
+    let members = members.iter().flat_map(|list| list.items()).filter(|member| told(user_of(*member)));
     own::GuildMembersChunk {
         nonce: nonce.to_owned(),
         chunk_index: number(index),
         chunk_count: number(count),
-        members: members.iter().flat_map(|list| list.items()).map(|member| model::member(member, guild)).collect(),
-        not_found: not_found.iter().flat_map(|list| list.items()).filter_map(Value::as_id).collect(),
-        raw: raw.and_then(|wanted| raw_event(event, wanted)),
+        members: members.map(|member| model::member(member, guild)).collect(),
+        not_found: not_found.iter().flat_map(|list| list.items()).filter_map(Value::as_id).filter(|user| told(Some(*user))).collect(),
+        raw: raw.and_then(|wanted| raw_event(event, wanted, users.map(|_| told))),
     }
 }
 
-fn raw_event(event: &Event, wanted: RawEncoding) -> Option<RawEvent> {
+/// Whose member or presence it is.
+fn user_of(object: Value<'_>) -> Option<u64> {
+    object.get("user")?.get("id")?.as_id()
+}
+
+/// The payload; where `told` says so, without the users that somebody else has asked for.
+fn raw_event(event: &Event, wanted: RawEncoding, told: Option<impl Fn(Option<u64>) -> bool>) -> Option<RawEvent> {
     let encoding = if wanted == RawEncoding::Etf { Encoding::Etf } else { Encoding::Json };
-    let bytes = if encoding == event.encoding {
-        event.body.clone()
-    } else {
-        let mut out = Vec::with_capacity(event.body.len());
-        transcode(event.value(), encoding, &mut out).ok()?;
-        out.into()
+    let mut out = Vec::with_capacity(event.body.len());
+    let bytes = match told {
+        None if encoding == event.encoding => event.body.clone(),
+        None => {
+            transcode(event.value(), encoding, &mut out).ok()?;
+            out.into()
+        }
+        Some(told) => {
+            transcode(event.value(), Encoding::Packed, &mut out).ok()?;
+            let mut narrowed = Vec::with_capacity(out.len());
+            for list in ["members", "presences", "not_found"] {
+                let keep = |one: Value<'_>| told(if list == "not_found" { one.as_id() } else { user_of(one) });
+                narrowed.clear();
+                // Nothing is written where nothing is left out.
+                if edit::with_filtered(Value::from_raw(Encoding::Packed, &out), list, keep, &mut narrowed).ok()? > 0 {
+                    std::mem::swap(&mut out, &mut narrowed);
+                }
+            }
+            narrowed.clear();
+            transcode(Value::from_raw(Encoding::Packed, &out), encoding, &mut narrowed).ok()?;
+            narrowed.into()
+        }
     };
     Some(RawEvent { name: event.name.as_str().to_owned(), encoding: wanted.into(), bytes })
 }

@@ -137,6 +137,49 @@ async fn a_lookup_that_misses_asks_discord_once_and_a_stranger_is_remembered_as_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_who_share_a_request_get_what_each_asked_for() {
+    let mut world = world().await;
+    world.start("");
+    world.ready().await;
+    let guild = world.sim.guild_ids()[0];
+    let shard = u32::from((guild >> 22) % 2 == 1);
+    until("the guild", async || state(&world, &format!("guilds/{guild}")).await.0 == 200).await;
+    let held = state(&world, &format!("guilds/{guild}/members?limit=2")).await.1;
+    let known: Vec<u64> = (0..2).map(|at| held[at]["user"]["id"].as_str().expect("an id").parse().expect("a number")).collect();
+    let chunks = |world: &World| world.sim.report().events_by_kind.get("GUILD_MEMBERS_CHUNK").copied().unwrap_or(0);
+    let before = chunks(&world);
+
+    // The answer takes its time, so that the second caller finds the first one's request under way.
+    world.sim.fault(&Fault::new(FaultKind::Stall).on_shard(shard).lasting(Duration::from_secs(2)));
+    let channel = channel(&world).await;
+    let ask = async |user_ids: Vec<u64>, raw: Encoding| {
+        let mut request = Request::new(Members { user_ids, raw: raw.into(), ..Members::default() });
+        request.metadata_mut().insert("x-trunkline-guild-id", guild.to_string().parse().expect("metadata"));
+        MembersClient::new(channel.clone()).request_guild_members(request).await.expect("a stream").into_inner()
+    };
+    let mut all = ask(vec![known[0], known[1], 77, 78], Encoding::Json).await;
+    let mut some = ask(vec![known[1], 78], Encoding::Json).await;
+    let mut one = ask(vec![77], Encoding::Etf).await;
+    for (stream, members, absent) in [(&mut all, &known[..], &[77, 78][..]), (&mut some, &known[1..], &[78]), (&mut one, &[], &[77])] {
+        let chunk = stream.message().await.expect("no error").expect("a chunk");
+        assert_eq!((chunk.members.iter().map(|member| member.id).collect::<Vec<_>>(), &chunk.not_found[..]), (members.to_vec(), absent));
+        assert_eq!((chunk.chunk_index, chunk.chunk_count), (0, 1));
+        let raw = chunk.raw.expect("the payload");
+        let encoding = if raw.encoding() == Encoding::Etf { trunkline_discord::Encoding::Etf } else { trunkline_discord::Encoding::Json };
+        let raw = trunkline_etf::Value::from_raw(encoding, &raw.bytes);
+        let ids = |list: &str, id: fn(trunkline_etf::Value<'_>) -> Option<u64>| -> Vec<u64> {
+            raw.get(list).expect("a list").items().map(|one| id(one).expect("an id")).collect()
+        };
+        assert_eq!(ids("members", |member| member.get("user")?.get("id")?.as_id()), members);
+        assert_eq!(ids("not_found", |user| user.as_id()), absent);
+        assert_eq!(raw.get("guild_id").and_then(|id| id.as_id()), Some(guild), "the rest is as it came");
+        assert!(stream.message().await.expect("no error").is_none());
+    }
+    assert_eq!(chunks(&world) - before, 1, "one request for all of them");
+    assert_eq!(world.sim.report().client_faults_total, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lookup_is_told_at_once_that_the_shards_session_is_lost_and_a_stream_is_asked_again() {
     let mut world = world().await;
     world.env.push(("TRUNKLINE_BOTS_0_MEMBERS", "lazy"));

@@ -349,6 +349,10 @@ impl Task {
                 let number =
                     |value: Option<Value<'_>>| value.and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
                 let nonce = nonce.and_then(Value::as_str);
+                // Hardly any chunk answers a request by ids, and one that does is small.
+                let by_ids = nonce.as_deref().is_some_and(|nonce| self.requests.wants_users(nonce));
+                let listed = members.iter().flat_map(|list| list.items()).filter(|_| by_ids);
+                let users: Vec<u64> = listed.filter_map(|member| member.get("user")?.get("id")?.as_id()).collect();
                 let absent: Vec<u64> = not_found.iter().flat_map(|list| list.items()).filter_map(Value::as_id).collect();
                 let chunk = Input::Chunk {
                     nonce: nonce.as_deref(),
@@ -356,6 +360,7 @@ impl Task {
                     index: number(index),
                     count: number(count),
                     members: members.map_or(0, |list| list.len() as u64),
+                    users: &users,
                     not_found: &absent,
                 };
                 self.requests.step(chunk, now, out);
@@ -418,10 +423,10 @@ impl Task {
                 }
                 Action::Chunk { asks } => {
                     let Some(event) = chunk else { continue };
-                    for ask in asks {
+                    for (ask, users) in asks {
                         let Some(asking) = self.asking.get_mut(&ask) else { continue };
                         if let Some(chunks) = &asking.chunks
-                            && chunks.try_send(Told::Chunk(event.clone())).is_err()
+                            && chunks.try_send(Told::Chunk { event: event.clone(), users }).is_err()
                         {
                             // Too slow, or gone: its stream ends, and says so.
                             self.asking.remove(&ask);
