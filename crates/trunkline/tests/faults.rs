@@ -385,11 +385,22 @@ async fn refused_connections_and_late_hellos_are_waited_out_with_the_session_kep
     tokio::time::sleep(STEADY).await;
     // The second attempt comes within a second of the first: it finds the door open again.
     let (late, refused) = ((FaultKind::LateHello, 1_200), (FaultKind::Refuse, 700));
-    for (kind, lasts_ms) in [late, refused, late, refused] {
-        let before = world.sim.report();
-        world.sim.fault(&Fault::new(kind).lasting(Duration::from_millis(lasts_ms)));
-        assert_eq!(world.sim.fault(&Fault::new(FaultKind::Drop)), u64::from(SHARDS));
-        resumed(&world, SHARDS, &before).await;
+    let failed = async || world.metric("trunkline_gateway_reconnects_total", "cause=\"open_failed\"").await;
+    let mut rounds = 0;
+    for (kind, mut lasts_ms) in [late, refused, late, refused] {
+        loop {
+            let (before, failed_before) = (world.sim.report(), failed().await);
+            world.sim.fault(&Fault::new(kind).lasting(Duration::from_millis(lasts_ms)));
+            assert_eq!(world.sim.fault(&Fault::new(FaultKind::Drop)), u64::from(SHARDS));
+            resumed(&world, SHARDS, &before).await;
+            rounds += 1;
+            // Where the machine is busy, the door may be open again before every shard has come to it: that was no trial.
+            if kind != FaultKind::Refuse || failed().await - failed_before >= f64::from(SHARDS) {
+                break;
+            }
+            lasts_ms *= 2;
+            assert!(lasts_ms < 60_000, "a door that is closed for half a minute, and {SHARDS} shards do not notice");
+        }
     }
     let (verdict, report) = world.settle(&board, Duration::from_secs(15), |_| true).await;
     let ledger = board.lock().expect("no worker panicked");
@@ -397,7 +408,7 @@ async fn refused_connections_and_late_hellos_are_waited_out_with_the_session_kep
     assert_injected_twice(&report, [FaultKind::LateHello, FaultKind::Refuse]);
     assert_eq!((verdict.lost, verdict.in_gaps, verdict.invented), (0, 0, 0), "lost: {:?}", verdict.lost_first);
     assert_eq!(report.identifies, u64::from(SHARDS));
-    assert_eq!(report.resumes, 4 * u64::from(SHARDS));
+    assert_eq!(report.resumes, rounds * u64::from(SHARDS));
     assert_eq!(report.client_faults_total, 0, "the simulated Discord objects: {:?}", report.client_faults);
     assert!(ledger.gaps().is_empty());
     assert_eq!((ledger.out_of_order, ledger.duplicated), (0, 0));
