@@ -10,6 +10,8 @@
 //!
 //! On bytes that were never checked `skip` may give any end inside of them, or `None`; it neither panics nor reads past the slice.
 
+use std::ops::Range;
+
 use crate::DEPTH_MAX;
 use crate::error::{Error, ErrorKind};
 use crate::names::{Names, Word};
@@ -366,8 +368,10 @@ fn entry(bytes: &[u8], at: usize) -> Option<(Option<Word>, usize, usize)> {
     Some((word, middle, skip(bytes, middle)?))
 }
 
-/// The values of the first entries with these names, of a map that was checked before.
-pub(crate) fn find_named<'a, const N: usize>(bytes: &'a [u8], names: &Names<N>, found: &mut [Option<&'a [u8]>; N]) -> Option<()> {
+/// Goes over the entries of a map that was checked before, until `found` says that it has what it looks for: each with its key's word, if
+/// it has one, and where its value lies.
+#[inline(always)]
+fn each(bytes: &[u8], mut found: impl FnMut(Option<Word>, Range<usize>) -> bool) -> Option<()> {
     if bytes.first() != Some(&term::MAP) {
         return None;
     }
@@ -375,65 +379,56 @@ pub(crate) fn find_named<'a, const N: usize>(bytes: &'a [u8], names: &Names<N>, 
     let mut next = map.end;
     for _ in 0..map.children / 2 {
         let (word, middle, end) = entry(bytes, next)?;
-        if let Some(place) = word.and_then(|word| names.index(word)).and_then(|name| found.get_mut(name))
-            && place.is_none()
-        {
-            *place = bytes.get(middle..end);
+        if found(word, middle..end) {
+            break;
         }
         next = end;
     }
     Some(())
 }
 
-/// The values of the first entries with these keys, of a map that was checked before; ends when all are found.
-pub(crate) fn get_all<const N: usize>(bytes: &[u8], wanted: [Word; N]) -> [Option<&[u8]>; N] {
-    let mut found = [None; N];
-    // What was found counts even if what lies behind it makes no sense.
-    let _ = find_all(bytes, wanted, &mut found);
-    found
+/// The values of the first entries with these names, of a map that was checked before.
+pub(crate) fn find_named<'a, const N: usize>(bytes: &'a [u8], names: &Names<N>, found: &mut [Option<&'a [u8]>; N]) -> Option<()> {
+    each(bytes, |word, value| {
+        if let Some(place) = word.and_then(|word| names.index(word)).and_then(|name| found.get_mut(name))
+            && place.is_none()
+        {
+            *place = bytes.get(value);
+        }
+        false
+    })
 }
 
-#[inline(always)]
-fn find_all<'a, const N: usize>(bytes: &'a [u8], wanted: [Word; N], found: &mut [Option<&'a [u8]>; N]) -> Option<()> {
-    if bytes.first() != Some(&term::MAP) {
-        return None;
-    }
-    let map = term::head(bytes, 0)?;
-    let (mut next, mut missing) = (map.end, N);
-    for _ in 0..map.children / 2 {
-        let (word, middle, end) = entry(bytes, next)?;
+/// The values of the first entries with these keys, of a map that was checked before; ends when all are found.
+pub(crate) fn get_all<const N: usize>(bytes: &[u8], wanted: [Word; N]) -> [Option<&[u8]>; N] {
+    let (mut found, mut missing) = ([None; N], N);
+    // What was found counts even if what lies behind it makes no sense.
+    let _ = each(bytes, |word, value| {
         if let Some(word) = word
             && let Some(name) = wanted.iter().position(|wanted| *wanted == word)
             && let Some(place) = found.get_mut(name)
             && place.is_none()
         {
-            *place = bytes.get(middle..end);
+            *place = bytes.get(value);
             missing -= 1;
-            if missing == 0 {
-                break;
-            }
         }
-        next = end;
-    }
-    Some(())
+        missing == 0
+    });
+    found
 }
 
 /// The value of the first entry with this key, of a map that was checked before.
 #[inline]
 pub(crate) fn get(bytes: &[u8], wanted: Word) -> Option<&[u8]> {
-    if bytes.first() != Some(&term::MAP) {
-        return None;
-    }
-    let map = term::head(bytes, 0)?;
-    let mut next = map.end;
-    for _ in 0..map.children / 2 {
-        let (word, middle, end) = entry(bytes, next)?;
-        if word == Some(wanted) {
-            return bytes.get(middle..end);
+    let mut found = None;
+    each(bytes, |word, value| {
+        let same = word == Some(wanted);
+        if same {
+            found = bytes.get(value);
         }
-        next = end;
-    }
-    None
+        same
+    });
+    found
 }
 
 #[cfg(test)]
