@@ -4,13 +4,11 @@
 //! other's witness.
 #![allow(clippy::print_stderr, clippy::disallowed_methods, reason = "it waits for a real process, and tells what it measured")]
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::process::Command;
 use trunkline_sim::{BotConfig, Config, Fault, FaultKind, Kind, Mix, Sim, SimHandle};
+use trunkline_testbed::python::program;
 
 const GUILDS: u32 = 6;
 /// Above the largest threshold, so that the library asks for the rest (op 8).
@@ -18,17 +16,6 @@ const MEMBERS: u32 = 300;
 const SHARDS: u32 = 2;
 /// From the library's start to its end.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The Python that has discord.py.
-fn python() -> PathBuf {
-    let path = std::env::var_os("TESTBED_PYTHON").map(PathBuf::from).unwrap_or_else(|| {
-        let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
-        let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from);
-        std::env::var_os("TESTBED_TOOLS").map_or_else(|| cache.join("trunkline-tools"), PathBuf::from).join("python/bin/python")
-    });
-    assert!(path.exists(), "no Python with discord.py at {}: `scripts/test` installs it (or set TESTBED_PYTHON)", path.display());
-    path
-}
 
 /// Waits until every shard is connected and the library has asked for all members, then makes it reconnect once.
 async fn reconnect_once(sim: &SimHandle) {
@@ -62,12 +49,10 @@ async fn an_unmodified_discord_py_logs_in_sees_the_world_and_receives_every_kind
     })
     .await
     .expect("the simulated Discord starts");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/discord_bot.py");
     let began = Instant::now();
-    let mut command = Command::new(python());
+    let mut command = program("discord_bot.py");
     // So many messages and resumes, in at most so many seconds for each step.
-    command.arg(script).args([sim.api_url(), token, "30", "2", "12"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.args([sim.api_url(), token, "30", "2", "12"]);
     let (output, ()) = tokio::join!(tokio::time::timeout(PATIENCE, command.output()), reconnect_once(&sim));
     let output = output.expect("the library ends in time").expect("python runs");
     let said = String::from_utf8_lossy(&output.stderr);

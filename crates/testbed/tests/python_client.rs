@@ -5,7 +5,7 @@
 #![allow(clippy::print_stderr, reason = "what was measured is part of the proof")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,6 +15,7 @@ use trunkline::config::{self, Sources};
 use trunkline::roles::node::Node;
 use trunkline_delivery::GroupStats;
 use trunkline_sim::{BotConfig, Kind, Mix, Sim, SimHandle};
+use trunkline_testbed::python::{interpreter, program};
 
 const GROUP: &str = "default";
 const GUILDS: u32 = 4;
@@ -23,17 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// The Python that has grpcio-tools.
-fn python() -> PathBuf {
-    let path = std::env::var_os("TESTBED_PYTHON").map(PathBuf::from).unwrap_or_else(|| {
-        let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
-        let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from);
-        std::env::var_os("TESTBED_TOOLS").map_or_else(|| cache.join("trunkline-tools"), PathBuf::from).join("python/bin/python")
-    });
-    assert!(path.exists(), "no Python with grpcio-tools at {}: `scripts/test` installs it (or set TESTBED_PYTHON)", path.display());
-    path
 }
 
 fn lines(output: &Output) -> String {
@@ -45,8 +35,7 @@ async fn generate(dir: &Path) -> PathBuf {
     let (protos, client) = (dir.join("protos"), dir.join("client"));
     std::fs::create_dir_all(&client).expect("a folder");
     let table = here().join("../wire/tests/pylon-interface.csv");
-    let made =
-        Command::new(python()).arg(here().join("python/make_protos.py")).arg(table).arg(&protos).output().await.expect("python runs");
+    let made = program("make_protos.py").arg(table).arg(&protos).output().await.expect("python runs");
     assert!(made.status.success(), "{}", lines(&made));
     compile(&protos, &client).await;
     client
@@ -63,7 +52,7 @@ async fn compile(protos: &Path, client: &Path) {
     }
     files.sort();
     std::fs::create_dir_all(client).expect("a folder");
-    let made = Command::new(python())
+    let made = Command::new(interpreter())
         .args(["-m", "grpc_tools.protoc"])
         .arg(format!("-I{}", protos.display()))
         .arg(format!("--python_out={}", client.display()))
@@ -115,17 +104,22 @@ impl World {
     }
 
     fn worker(&self, token: &str, id: &str, mode: &str, more: &[&str]) -> Command {
-        let mut command = Command::new(python());
-        command.arg(here().join("python/worker.py")).arg(&self.client).arg(self.node.clients().to_string());
-        command.args([GROUP, token, id, mode]).args(more);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut command = program("worker.py");
+        command.arg(&self.client).arg(self.node.clients().to_string()).args([GROUP, token, id, mode]).args(more);
         command
     }
 
     /// Runs a worker to its end and reads what it tells.
     async fn run(&self, id: &str, mode: &str, more: &[&str]) -> Value {
         let token = self.node.token(GROUP).expect("the group's token").expose().to_owned();
-        told(tokio::time::timeout(PATIENCE, self.worker(&token, id, mode, more).output()).await.expect("the worker ends").expect("it runs"))
+        ended(&mut self.worker(&token, id, mode, more)).await
+    }
+
+    /// Runs a program of lookups with the client code in `client`, about these ids, and reads what it found.
+    async fn look_up(&self, name: &str, client: &Path, ids: &[u64]) -> Value {
+        let mut command = program(name);
+        command.arg(client).arg(self.node.clients().to_string()).args(ids.iter().map(u64::to_string));
+        ended(&mut command).await
     }
 
     async fn group(&self) -> GroupStats {
@@ -154,6 +148,11 @@ impl World {
     }
 }
 
+/// What a program tells at its end.
+async fn ended(command: &mut Command) -> Value {
+    told(tokio::time::timeout(PATIENCE, command.output()).await.expect("it ends").expect("it runs"))
+}
+
 #[track_caller]
 fn told(output: Output) -> Value {
     assert!(output.status.success(), "{}", lines(&output));
@@ -177,9 +176,7 @@ async fn a_python_client_of_the_published_interface_receives_acknowledges_and_dr
     let door = &stats.groups[0];
 
     // A wrong token.
-    let output =
-        tokio::time::timeout(PATIENCE, world.worker("wrong", "py-0", "drain", &[]).output()).await.expect("an end").expect("it runs");
-    let refused = told(output);
+    let refused = ended(&mut world.worker("wrong", "py-0", "drain", &[])).await;
     assert_eq!((&refused["closed"], &refused["status"]), (&"INVALID_IDENTITY".into(), &"OK".into()), "{refused}");
     assert_eq!((&refused["ticket"], &refused["received"]), (&"".into(), &0.into()), "{refused}");
     assert_eq!(stats.refused_identities.get(), 1);
@@ -253,15 +250,7 @@ async fn a_python_client_of_the_published_interface_calls_every_lookup() {
     let world = World::new().await;
     world.all_taken().await;
     let (bot, guild) = (world.sim.bot_ids()[0], world.sim.guild_ids()[0]);
-    let mut command = Command::new(python());
-    command.arg(here().join("python/lookups.py")).arg(&world.client).arg(world.node.clients().to_string());
-    command
-        .args([bot.to_string(), guild.to_string()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    let found = told(tokio::time::timeout(PATIENCE, command.output()).await.expect("it ends").expect("it runs"));
+    let found = world.look_up("lookups.py", &world.client, &[bot, guild]).await;
     let called: Vec<&str> = found["called"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     let methods = include_str!("../../wire/tests/pylon-interface.csv").lines().filter_map(|line| {
         let mut columns = line.split(',');
@@ -337,15 +326,7 @@ async fn a_python_client_of_our_own_protos_calls_every_lookup_of_ours() {
     compile(&here().join("../../proto"), dir.path()).await;
     let (bot, guild) = (world.sim.bot_ids()[0], world.sim.guild_ids()[0]);
     let elsewhere = guild + (1 << 40);
-    let mut command = Command::new(python());
-    command.arg(here().join("python/own_lookups.py")).arg(dir.path()).arg(world.node.clients().to_string());
-    command
-        .args([bot.to_string(), guild.to_string(), elsewhere.to_string()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    let found = told(tokio::time::timeout(PATIENCE, command.output()).await.expect("it ends").expect("it runs"));
+    let found = world.look_up("own_lookups.py", dir.path(), &[bot, guild, elsewhere]).await;
     let called: Vec<&str> = found["called"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     let contract = include_str!("../../../proto/trunkline/cache/v1/cache.proto");
     let mut methods: Vec<&str> = contract.lines().filter_map(|line| line.trim().strip_prefix("rpc ")?.split('(').next()).collect();
