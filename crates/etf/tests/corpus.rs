@@ -4,6 +4,8 @@
 mod common;
 #[path = "common/packed.rs"]
 mod form;
+#[path = "common/update.rs"]
+mod update;
 
 use std::path::Path;
 
@@ -47,4 +49,9 @@ fn the_corpus_of_compressed_terms_is_survived() {
 #[test]
 fn the_corpus_of_packed_values_is_survived() {
     replay_with("packed", form::survive);
+}
+
+#[test]
+fn the_corpus_of_updates_of_packed_values_is_survived() {
+    replay_with("packed_update", update::survive);
 }

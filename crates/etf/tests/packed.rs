@@ -6,6 +6,8 @@ mod common;
 mod form;
 #[path = "common/strategies.rs"]
 mod strategies;
+#[path = "common/update.rs"]
+mod update;
 
 use common::show;
 use form::{holds_for_etf, holds_for_json, json_of, pack, pack_json, read, rewritten, same, to, torment};
@@ -86,6 +88,15 @@ fn any_object() -> impl Strategy<Value = Json> {
     })
 }
 
+/// The fields of an object of Discord's kind.
+fn any_fields() -> impl Strategy<Value = serde_json::Map<String, Json>> {
+    let key = prop_oneof![
+        4 => prop::sample::select(vec!["id", "user", "roles", "joined_at", "permissions", "status", "rule_id", "nick", "guild_id"]).prop_map(str::to_owned),
+        1 => "[a-z_]{1,12}",
+    ];
+    prop::collection::vec((key, any_object()), 0..16).prop_map(|fields| fields.into_iter().collect())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 768, ..ProptestConfig::default() })]
 
@@ -148,6 +159,41 @@ proptest! {
         let less = Value::parse(Encoding::Packed, &less, &Limits::GATEWAY).unwrap();
         prop_assert!(less.get(&drop).is_none());
         prop_assert_eq!(less.len(), base.len() - usize::from(base.get(&drop).is_some()));
+    }
+
+    #[test]
+    fn an_update_compared_in_place_says_what_packing_and_merging_says(
+        base in any_fields(),
+        told in any_fields(),
+        changed in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+        drop in "id|user|roles|zz",
+        json in prop::bool::weighted(0.1),
+    ) {
+        // Most updates say again what is known, with a few fields that are others or new.
+        let mut like = base.clone();
+        let fields: Vec<(String, Json)> = told.clone().into_iter().collect();
+        for at in changed {
+            if !fields.is_empty() {
+                let (key, value) = at.get(&fields).clone();
+                like.insert(key, value);
+            }
+        }
+        let base = Json::Object(base);
+        let base = if json { pack_json(&base.to_string()) } else { pack(Value::from_raw(Encoding::Etf, &etf_of(&base))) };
+        for told in [told, like] {
+            update::agree(&base, &etf_of(&Json::Object(told)), &[drop.as_str(), "rule_id"], &drop);
+        }
+    }
+
+    #[test]
+    fn an_update_that_is_any_term_of_any_term_says_what_packing_and_merging_says(base in any_term(), told in any_term(), how: u8) {
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        base.write(&mut first);
+        told.write(&mut second);
+        for (base, told) in [(&first, &second), (&first, &first), (&second, &first)] {
+            let base = pack(Value::from_raw(Encoding::Etf, base));
+            update::agree(&base, told, if how & 1 == 0 { &[] } else { &["a"] }, "user");
+        }
     }
 
     #[test]
