@@ -150,7 +150,7 @@ pub struct ShardCommit {
     pub epoch: u64,
     /// Session and group positions; replaces the earlier record.
     pub record: Bytes,
-    /// Changed cache objects; `None` deletes.
+    /// Changed cache objects; `None` deletes. No key is longer than 1 KiB.
     pub cache: Vec<(Vec<u8>, Option<Bytes>)>,
     /// Drop all cache objects of the shard before `cache` is applied.
     pub clear_cache: bool,

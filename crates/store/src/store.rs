@@ -14,6 +14,9 @@ use crate::{Commit, Committed, LoadedRecord, LoadedShard, Location, Options, Rec
 pub(crate) const ENTRY_BYTES_MAX: usize = frame::PAYLOAD_BYTES_MAX / 4;
 const _: () = assert!(ENTRY_BYTES_MAX < frame::PAYLOAD_BYTES_MAX);
 
+/// Longest key of a cache object, in bytes: what an index of PostgreSQL surely takes.
+pub(crate) const KEY_BYTES_MAX: usize = 1_024;
+
 /// An open store. All calls block; share it by `Arc` and call it from threads that may.
 pub struct Store(Kind);
 
@@ -239,6 +242,9 @@ pub(crate) fn check(commit: &Commit) -> Result<(), StoreError> {
         }
         if !part.entries.is_sorted_by(|earlier, later| earlier.0 < later.0) {
             return refused(format!("entries of shard {} whose positions do not rise", part.shard));
+        }
+        if let Some((key, _)) = part.cache.iter().find(|(key, _)| key.len() > KEY_BYTES_MAX) {
+            return refused(format!("a cache object with a key of {} bytes; at most {KEY_BYTES_MAX} fit", key.len()));
         }
         if let Some((position, body)) = part.entries.iter().find(|(_, body)| body.len() > ENTRY_BYTES_MAX) {
             return refused(format!("entry {position} of {} bytes; at most {ENTRY_BYTES_MAX} fit", body.len()));

@@ -79,6 +79,33 @@ fn ids(objects: &Objects) -> Vec<u64> {
 }
 
 #[tokio::test]
+async fn a_user_or_thread_with_a_text_too_long_for_an_index_is_found_as_any_other() {
+    let url = shared().database();
+    let store = filled(&url);
+    let state = reader(&url).await;
+    let text = |seed: u64, length: u64| -> String {
+        let mix = |n: u64| (n + seed * 1_000_003).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        (0..length).map(|n| char::from(b'A' + u8::try_from((mix(n) >> 40) % 26).unwrap())).collect()
+    };
+    for (seed, length) in [(1, 199), (2, 200), (3, 201), (4, 3_000), (5, 10_000), (6, 1 << 20)] {
+        let name = text(seed, length);
+        let user = format!(r#"{{"id": "101", "username": "{name} The End"}}"#);
+        let thread = format!(r#"{{"id": "62", "parent_id": "50{name}"}}"#);
+        commit(&store, SHARD, &[(Table::Users, 0, 101, &user), (Table::Threads, GUILD, 62, &thread)]);
+        assert_eq!(state.user(Some(BOT), 101).await.unwrap().unwrap(), user);
+        assert_eq!(state.user_names(Some(BOT), &[101]).await.unwrap(), [(101, format!("{name} The End"))]);
+        assert!(state.thread(Some(BOT), 62).await.unwrap().unwrap() == thread);
+        let (begins, middle) = (&name[..150], &name[100..190]);
+        for part in [begins, middle, "the end", &name[name.len() - 20..]] {
+            assert_eq!(ids(&state.search_members(Some(BOT), GUILD, part, 0, 10).await.unwrap()), [101], "{length}: {part}");
+        }
+        assert_eq!(ids(&state.search_members(Some(BOT), GUILD, &format!("{middle}!"), 0, 10).await.unwrap()), Vec::<u64>::new());
+        assert_eq!(ids(&state.threads(Some(BOT), Threads::Parent(50), 0, 10).await.unwrap()), [60], "no other channel's thread");
+        assert_eq!(ids(&state.threads(Some(BOT), Threads::All, 0, 10).await.unwrap()), [60, 61, 62]);
+    }
+}
+
+#[tokio::test]
 async fn every_object_is_found_by_its_id_and_an_unknown_one_is_none() {
     let url = shared().database();
     let _store = filled(&url);

@@ -45,7 +45,8 @@ enum Manner {
     Plain,
     /// Nothing is copied: a plain attempt met a row that it had not seen before.
     Put,
-    /// Every row's JSON is tried first as well: an attempt met what `jsonb` does not take.
+    /// Every row's JSON is tried first as well, and what a table refuses all the same is looked for: an attempt met what `jsonb`, a
+    /// column or an index does not take.
     Careful,
 }
 
@@ -261,8 +262,33 @@ async fn copy(conn: &Conn, table: Table, puts: &[&Put<Place>], codec: Option<Row
     Ok(sent?)
 }
 
+/// Writes rows of which a table may refuse some, whatever the reason: an index that somebody has added takes no long text, say. Those are
+/// looked for by halves and kept as bytes, of which no column or index holds anything.
+async fn put_carefully(inner: &Inner, conn: &Conn, table: Table, puts: &[&Put<Place>], codec: Option<RowCodec>) -> Result<(), Fault> {
+    let mut left = chunks(puts, |put| put.bytes());
+    while let Some(some) = left.pop() {
+        conn.batch("SAVEPOINT chunk").await?;
+        match upsert(table, some, codec, true).run(conn).await {
+            Ok(_) => {}
+            Err(fault) if fault.kind == FaultKind::Data => {
+                conn.batch("ROLLBACK TO SAVEPOINT chunk").await?;
+                if let [one] = some {
+                    upsert(table, some, None, true).run(conn).await?;
+                    inner.tell_refused(one.key, fault);
+                } else {
+                    let (first, second) = some.split_at(some.len() / 2);
+                    left.extend([second, first]);
+                }
+            }
+            Err(fault) => return Err(fault),
+        }
+        conn.batch("RELEASE SAVEPOINT chunk").await?;
+    }
+    Ok(())
+}
+
 /// Writes one table's rows.
-async fn put(conn: &Conn, work: &Work, table: Table, puts: &[Put<Place>]) -> Result<(), Fault> {
+async fn put(inner: &Inner, conn: &Conn, work: &Work, table: Table, puts: &[Put<Place>]) -> Result<(), Fault> {
     let mut put_by_statements: Vec<&Put<Place>> = Vec::new();
     if work.manner == Manner::Plain && puts.len() >= COPY_ROWS {
         // Users and what else is in no guild are looked for one by one when they are put: few are new but at a shard's beginning.
@@ -283,8 +309,11 @@ async fn put(conn: &Conn, work: &Work, table: Table, puts: &[Put<Place>]) -> Res
     } else {
         put_by_statements.extend(puts);
     }
+    if work.manner == Manner::Careful {
+        return put_carefully(inner, conn, table, &put_by_statements, work.codec).await;
+    }
     for some in chunks(&put_by_statements, |put| put.bytes()).chunks(STATEMENTS) {
-        let calls: Vec<Call<'_>> = some.iter().map(|puts| upsert(table, puts, work.codec, work.manner == Manner::Careful)).collect();
+        let calls: Vec<Call<'_>> = some.iter().map(|puts| upsert(table, puts, work.codec, false)).collect();
         run_all(conn, &calls).await?;
     }
     Ok(())
@@ -441,7 +470,7 @@ async fn write(inner: &Inner, conn: &Conn, work: &Work) -> Result<Outcome, Fault
     drop(calls);
     drop(flat);
     for (table, rows) in &work.tables {
-        put(conn, work, *table, &rows.puts).await?;
+        put(inner, conn, work, *table, &rows.puts).await?;
     }
     conn.batch("COMMIT").await?;
 

@@ -181,6 +181,11 @@ impl Conn {
         Ok(self.limited(self.client.batch_execute(sql)).await??)
     }
 
+    /// The same, where the server may take as long as `answer_max`.
+    pub(crate) async fn batch_within(&self, answer_max: Duration, sql: &str) -> Result<(), Fault> {
+        Ok(within(answer_max, self.client.batch_execute(sql)).await??)
+    }
+
     pub(crate) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Fault> {
         Ok(self.limited(self.client.query_typed(sql, parameters)).await??)
     }
@@ -196,13 +201,17 @@ impl Conn {
 
     /// Waits for the server, but not for ever.
     pub(crate) async fn limited<T>(&self, answer: impl Future<Output = T>) -> Result<T, Fault> {
-        let answered = tokio::time::timeout(self.answer_max, answer).await;
-        answered.map_err(|_| Fault::away(format!("no answer within {} s", self.answer_max.as_secs())))
+        within(self.answer_max, answer).await
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }
+}
+
+async fn within<T>(answer_max: Duration, answer: impl Future<Output = T>) -> Result<T, Fault> {
+    let answered = tokio::time::timeout(answer_max, answer).await;
+    answered.map_err(|_| Fault::away(format!("no answer within {} s", answer_max.as_secs())))
 }
 
 impl Drop for Conn {

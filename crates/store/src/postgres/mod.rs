@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::{OpenError, Options, Recovery, ShardKey, StoreError, SyncPolicy, Usage};
+use crate::{OpenError, Options, Place, Recovery, ShardKey, StoreError, SyncPolicy, Usage};
 use link::{Conn, Fault, FaultKind, Session};
 use log::Shard;
 
@@ -47,6 +47,8 @@ pub(crate) const ROW_PATIENCE: Duration = Duration::from_secs(5);
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest pause between two attempts to connect.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How often it is told that a table refuses rows.
+const REFUSED_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// How old the size of the database may be.
 const USAGE_AGE: Duration = Duration::from_secs(60);
 
@@ -70,6 +72,8 @@ pub(crate) struct Inner {
     /// The shard count that `bots` has.
     counts: Mutex<HashMap<u64, u32>>,
     pause: Mutex<Pause>,
+    /// When it was last told that a table refuses a row.
+    refused_at: Mutex<Option<Instant>>,
     size: AtomicU64,
     size_at: Mutex<Option<Instant>>,
     sizing: AtomicBool,
@@ -102,6 +106,7 @@ impl Postgres {
             shards: Mutex::default(),
             counts: Mutex::default(),
             pause: Mutex::default(),
+            refused_at: Mutex::default(),
             size: AtomicU64::new(0),
             size_at: Mutex::default(),
             sizing: AtomicBool::new(false),
@@ -397,6 +402,16 @@ impl Inner {
                 }
                 done => return done.map_err(|fault| fault.store_error(&self.address)),
             }
+        }
+    }
+
+    /// Says that a table refuses a row, once a minute: the row may change several times a second.
+    fn tell_refused(&self, place: Place, fault: Fault) {
+        let mut refused_at = lock(&self.refused_at);
+        if refused_at.is_none_or(|at| at.elapsed() > REFUSED_TOLD_EVERY) {
+            *refused_at = Some(Instant::now());
+            let (server, table, why) = (&self.address, place.table.name(), self.address.scrub(fault.why));
+            tracing::warn!(%server, table, guild = place.guild_id, id = place.id, "the table refuses a row, which is kept as bytes instead: {why}");
         }
     }
 

@@ -3,18 +3,26 @@
 //! Migrations are plain SQL in `migrations/`, applied in order, all in one transaction, under a lock of the database, so that two
 //! processes that start at once do not meet. They are append-only: a released one is never changed.
 
+use std::time::Duration;
+
 use super::address::Address;
 use super::link::{Conn, Fault};
 use crate::OpenError;
 
 /// Every migration: its version is its place, from 1.
-const MIGRATIONS: [(&str, &str); 1] = [("start", include_str!("../../migrations/0001_start.sql"))];
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("start", include_str!("../../migrations/0001_start.sql")),
+    ("bounded columns", include_str!("../../migrations/0002_bounded_columns.sql")),
+];
 
 /// The version that this program makes and knows.
 pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
 
 /// Any number that is ours; the lock is per database.
 const LOCK: &str = "7234017283807667300";
+
+/// How long one migration may take: some write a large table anew.
+const MIGRATION_MAX: Duration = Duration::from_secs(3_600);
 
 /// What a migration did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +69,7 @@ async fn apply(conn: &Conn, address: &Address) -> Result<Migrated, OpenError> {
     }
     for (number, (name, sql)) in (1..).zip(MIGRATIONS).filter(|(number, _)| *number > from) {
         tracing::info!(server = %address, version = number, "migrating the tables: {name}");
-        conn.batch(sql).await.map_err(failed)?;
+        conn.batch_within(MIGRATION_MAX, sql).await.map_err(failed)?;
         conn.batch(&format!("INSERT INTO trunkline.migrations (version, name) VALUES ({number}, '{name}')")).await.map_err(failed)?;
     }
     Ok(Migrated { from, to: VERSION, server: address.shown().to_owned() })

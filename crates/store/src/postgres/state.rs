@@ -98,6 +98,8 @@ pub(super) const ANY_BOT: &str = "($1::int8 IS NULL OR t.bot_id = $1)";
 /// A bot's shards share their users, and each saves those that its guilds name: the one saved last is the truth.
 const USER_OF_MEMBER: &str = "LEFT JOIN LATERAL (SELECT x.data, x.raw, x.username FROM users AS x WHERE x.guild_id = 0 AND x.id = t.id \
                               AND x.bot_id = t.bot_id AND x.shard_count = t.shard_count ORDER BY x.updated_at DESC LIMIT 1) AS u ON true";
+/// Characters of a user's name that the column `username` holds: the name goes on in the object.
+const USERNAME_CHARS: u32 = 200;
 const STATE_OF_GUILD: &str = "LEFT JOIN guild_states AS s ON s.guild_id = t.guild_id AND s.id = 0 AND s.bot_id = t.bot_id \
                               AND s.shard_count = t.shard_count AND s.shard = t.shard";
 /// A member as it is handed out: the roles that were deleted are still in its row.
@@ -372,7 +374,7 @@ impl StateReader {
         like.push('%');
         let (bot, guild_id, after, limit) = (signed(bot), guild.cast_signed(), after.cast_signed(), i64::from(limit));
         let filter = format!(
-            "t.guild_id = $2 AND {BOT_OF_GUILD} AND t.id > $3 AND (u.username LIKE $5 OR lower(u.data ->> 'global_name') LIKE $5 \
+            "t.guild_id = $2 AND {BOT_OF_GUILD} AND t.id > $3 AND (u.username LIKE $5 OR length(u.username) = {USERNAME_CHARS} AND lower(u.data ->> 'username') LIKE $5 OR lower(u.data ->> 'global_name') LIKE $5 \
              OR lower(u.data ->> 'display_name') LIKE $5 OR lower(t.data ->> 'nick') LIKE $5 OR lower(t.data #>> '{{user,username}}') LIKE $5 \
              OR lower(t.data #>> '{{user,global_name}}') LIKE $5 OR lower(t.data #>> '{{user,display_name}}') LIKE $5) ORDER BY t.id LIMIT $4"
         );
