@@ -18,8 +18,8 @@ use crate::positions::PositionSet;
 use crate::stored::{Cursor, DecodeError, put_block, put_varint};
 use crate::types::{Body, Location};
 
-/// Version of the log record. Version 1 lacked the time of the last event, and is read as if no event had come.
-const VERSION: u8 = 2;
+/// Version of the log record, its first byte. Version 1 lacked the time of the last event, and is read as if no event had come.
+pub const LOG_VERSION: u8 = 2;
 
 /// A difference between two times by the wall clock that is longer than this is not believed.
 const JUMP_US: u64 = 365 * 86_400 * 1_000_000;
@@ -44,7 +44,7 @@ pub struct LogCheckpoint {
 
 /// The record of one log's progress in every group.
 pub(crate) fn encode_record(log: &Log, slot: u32, groups: &[Group]) -> Vec<u8> {
-    let mut out = vec![VERSION];
+    let mut out = vec![LOG_VERSION];
     put_varint(&mut out, log.next_position());
     put_varint(&mut out, log.newest_unix_us);
     put_varint(&mut out, groups.len() as u64);
@@ -92,7 +92,7 @@ impl RestoredLog {
     pub fn decode(record: &[u8], now: Time, now_unix_us: u64, memory_bytes: u64) -> Result<RestoredLog, DecodeError> {
         let mut cursor = Cursor::new(record);
         let version = cursor.u8("version")?;
-        if !(1..=VERSION).contains(&version) {
+        if !(1..=LOG_VERSION).contains(&version) {
             return Err(cursor.bad("log record of an unknown version"));
         }
         let next_position = cursor.varint("next position")?;

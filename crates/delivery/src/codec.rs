@@ -12,8 +12,8 @@ use trunkline_discord::{Encoding, Event, EventKind, EventName, Gap, GapCause, Gu
 use crate::stored::{Cursor, DecodeError, put_block, put_maybe, put_varint};
 use crate::types::Body;
 
-/// Version of the stored entry.
-const VERSION: u8 = 1;
+/// Version of the stored entry, its first byte.
+pub const ENTRY_VERSION: u8 = 1;
 
 const EVENT: u8 = 0;
 const GAP: u8 = 1;
@@ -21,7 +21,7 @@ const GAP: u8 = 1;
 /// Appends the stored form of a body. Costs one copy of the payload; meant for the store's thread, not for the path of
 /// events.
 pub fn encode_entry(body: &Body, out: &mut Vec<u8>) {
-    out.push(VERSION);
+    out.push(ENTRY_VERSION);
     match body {
         Body::Event(event) => {
             out.push(EVENT);
@@ -41,7 +41,7 @@ pub fn encode_entry(body: &Body, out: &mut Vec<u8>) {
 /// [`DecodeError`] when the bytes are not exactly one entry of a known version.
 pub fn decode_entry(bytes: &[u8], now: Time, now_unix_us: u64) -> Result<Body, DecodeError> {
     let mut cursor = Cursor::new(bytes);
-    if cursor.u8("version")? != VERSION {
+    if cursor.u8("version")? != ENTRY_VERSION {
         return Err(cursor.bad("entry of an unknown version"));
     }
     let body = match cursor.u8("kind of entry")? {

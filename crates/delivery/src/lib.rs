@@ -27,8 +27,8 @@ mod types;
 mod worker;
 
 pub use crate::stored::DecodeError;
-pub use checkpoint::{LogCheckpoint, RestoredLog};
-pub use codec::{decode_entry, encode_entry};
+pub use checkpoint::{LOG_VERSION, LogCheckpoint, RestoredLog};
+pub use codec::{ENTRY_VERSION, decode_entry, encode_entry};
 pub use filter::Filter;
 pub use hub::Hub;
 pub use stats::{GroupStats, HubStats, ShardStats};

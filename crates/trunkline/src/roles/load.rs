@@ -1,20 +1,26 @@
 //! Loading one shard from the store: session, cache and the events that groups have not acknowledged.
 //!
 //! What cannot be read costs the shard its session, is said in the log, and is told to the groups as a gap; never a silent fresh start.
+//!
+//! # What a later version has written
+//! It is not damaged, and is not deleted. Where this version cannot go on from it (records, events, rows of a later form) the shard is not
+//! taken, with an error that says so. Where it can, it does: rows of kinds that it does not know stay in the store as they are (they may be
+//! out of date when the later version comes back, which has to reckon with that), and flags of a guild that it does not know are left out.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use trunkline_cache::{LoadError, Rows};
-use trunkline_delivery::RestoredLog;
+use trunkline_cache::{LoadError, ROW_VERSION, Rows};
+use trunkline_delivery::{ENTRY_VERSION, RestoredLog};
 use trunkline_discord::{GapCause, ShardId, Time};
 use trunkline_session::ResumePoint;
 use trunkline_store::{ShardKey, Store, StoreError};
 
 use super::core::place;
-use super::record::Record;
+use super::record::{Record, RecordError};
 use super::removed::ByGroup;
+use super::rows::{is_of_later_kind, without_later_flags};
 
 /// New sessions of the n-th life of a shard are numbered from n × 2^20 up (the first life from 1): a session that was begun and not
 /// yet in a checkpoint when the process was killed must not lend its number to another one.
@@ -64,7 +70,7 @@ pub fn key_of(shard: ShardId) -> ShardKey {
 /// Loads a shard; blocks. `groups`: those that are configured. `memory_bytes`: bodies that are kept in memory, the rest stays on disk.
 ///
 /// # Errors
-/// When the store cannot be read at this moment (not: when what it has is damaged), in one line.
+/// When the store cannot be read at this moment (not: when what it has is damaged), or a later version has written what it has; in one line.
 pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: u64, memory_bytes: u64) -> Result<Loaded, String> {
     let key = key_of(shard);
     let epoch = store.next_epoch(key).map_err(|error| error.to_string())?;
@@ -95,7 +101,8 @@ pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: 
     };
     let record = match Record::decode(&record) {
         Ok(record) => record,
-        Err(error) => return damaged(nothing, 0, error),
+        Err(RecordError::Newer(what)) => return Err(later(store, &what)),
+        Err(RecordError::Damaged(error)) => return damaged(nothing, 0, error),
     };
     let mut log = match RestoredLog::decode(&record.log, now, unix_us, memory_bytes) {
         Ok(log) => log,
@@ -105,12 +112,19 @@ pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: 
     let dropped = gone.map(|(name, events)| (name.to_owned(), events)).collect();
     let mut entries = 0;
     let mut unreadable = 0;
+    let mut later_entry = None;
     let scanned = store.scan_entries(key, &mut |position, at, bytes| match log.push(position, super::keeper::location(at), bytes) {
         // One that all groups have acknowledged lies in the newest segment still.
         Ok(true) => entries += 1,
         Ok(false) => {}
-        Err(_) => unreadable += 1,
+        Err(_) => {
+            unreadable += 1;
+            later_entry = later_entry.max(bytes.first().copied().filter(|version| *version > ENTRY_VERSION));
+        }
     });
+    if let Some(version) = later_entry {
+        return Err(later(store, &format!("events of version {version}, this one knows {ENTRY_VERSION}")));
+    }
     match scanned {
         Ok(missing) => unreadable += missing,
         Err(error) => return Err(error.to_string()),
@@ -118,7 +132,7 @@ pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: 
     if unreadable > 0 {
         tracing::error!(bot = %shard.bot, shard = %place(shard), missing = unreadable, "stored events cannot be read; groups that want them are told a gap");
     }
-    let (cache, whole, other_version) = load_cache(store, shard);
+    let (cache, whole, other_version) = load_cache(store, shard)?;
     // A cache that another version wrote is known to hold nothing that can be used: the session is given up, so that Discord tells all of
     // it again. Of a damaged one nobody can say what it lacks; it fills as Discord tells, and no event is lost for it.
     let given_up = record.resume.as_ref().filter(|_| other_version).map(|point| StartGap {
@@ -145,6 +159,15 @@ pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: 
         dropped,
         ..nothing
     })
+}
+
+/// Why a shard is not taken of which a later version has written `what`.
+fn later(store: &Store, what: &str) -> String {
+    format!(
+        "a later version of this program has written to the store at {}: {what}; run that version again, or give this one a store of its own \
+         (store.path or store.url). Nothing was deleted",
+        store.place()
+    )
 }
 
 /// How often a cache is read again because the server of the store went away meanwhile.
@@ -194,44 +217,90 @@ impl Progress {
 /// Rows that cannot be read whose keys are kept to delete them; what is beyond is left to the next start.
 const BAD_KEYS_MAX: usize = 100_000;
 
-/// The rows; whether they are all there; whether another version wrote them.
-fn load_cache(store: &Store, shard: ShardId) -> (Rows, bool, bool) {
-    let mut rows = Rows::default();
-    let (mut bad_rows, mut other_version) = (0_u64, false);
-    let mut bad_keys: Vec<Vec<u8>> = Vec::new();
+/// A shard's stored rows, as they are read.
+#[derive(Default)]
+struct Read {
+    rows: Rows,
+    bad: u64,
+    bad_keys: Vec<Vec<u8>>,
+    /// An earlier version has written one in another form.
+    earlier: bool,
+    /// A later version has, in the form with this number.
+    later: Option<u8>,
+    /// Rows of kinds that only a later version knows.
+    later_kinds: u64,
+    /// Guilds of whose flags only a later version knows some.
+    later_flags: u64,
+}
+
+impl Read {
+    fn push(&mut self, key: &[u8], value: &[u8]) {
+        let Err(error) = self.rows.push(key, value) else { return };
+        if is_of_later_kind(key) {
+            self.later_kinds += 1;
+            return;
+        }
+        if let Some(known) = without_later_flags(key, value)
+            && self.rows.push(key, &known).is_ok()
+        {
+            self.later_flags += 1;
+            return;
+        }
+        if matches!(error, LoadError::Version(_)) {
+            self.later = self.later.max(value.first().copied().filter(|version| *version > ROW_VERSION));
+            self.earlier = true;
+        }
+        self.bad += 1;
+        if self.bad_keys.len() < BAD_KEYS_MAX {
+            self.bad_keys.push(key.to_vec());
+        }
+    }
+}
+
+/// The rows; whether they are all there; whether an earlier version wrote them.
+///
+/// # Errors
+/// A later version wrote them.
+fn load_cache(store: &Store, shard: ShardId) -> Result<(Rows, bool, bool), String> {
+    let mut found = Read::default();
     let mut tries = 0;
     PROGRESS.begin(store);
     let read = loop {
         let read = store.load_cache(key_of(shard), &mut |key, value| {
-            if let Err(error) = rows.push(key, value) {
-                bad_rows += 1;
-                if bad_keys.len() < BAD_KEYS_MAX {
-                    bad_keys.push(key.to_vec());
-                }
-                other_version |= matches!(error, LoadError::Version(_));
-            }
+            found.push(key, value);
             PROGRESS.one_more();
         });
         tries += 1;
         match read {
             // A server that goes away in the middle is no damage.
             Err(StoreError::Server { .. }) if tries < LOAD_TRIES => {
-                (rows, bad_rows, other_version) = (Rows::default(), 0, false);
-                bad_keys.clear();
+                found = Read::default();
                 std::thread::sleep(Duration::from_secs(1));
             }
             read => break read,
         }
     };
-    if bad_rows == 0 && read.is_ok() {
-        return (rows, true, false);
+    let Read { rows, bad: bad_rows, bad_keys, earlier, later: later_form, later_kinds, later_flags } = found;
+    if let Some(form) = later_form {
+        return Err(later(store, &format!("rows of form {form}, this one knows {ROW_VERSION}")));
     }
-    if other_version {
+    if later_kinds > 0 || later_flags > 0 {
+        tracing::warn!(
+            bot = %shard.bot,
+            shard = %place(shard),
+            "a later version of this program has stored {later_kinds} objects of kinds that this one does not know, and {later_flags} guilds with \
+             flags that it does not know: the objects stay in the store as they are, the flags are left out"
+        );
+    }
+    if bad_rows == 0 && read.is_ok() {
+        return Ok((rows, true, false));
+    }
+    if earlier {
         tracing::warn!(
             bot = %shard.bot,
             shard = %place(shard),
             rows = bad_rows,
-            "the stored cache was written by another version in a form that this one does not read; the shard identifies afresh and every group is told a gap"
+            "the stored cache was written by an earlier version in a form that this one does not read; the shard identifies afresh and every group is told a gap"
         );
     } else {
         tracing::error!(
@@ -249,10 +318,10 @@ fn load_cache(store: &Store, shard: ShardId) -> (Rows, bool, bool) {
                 Err(error) => tracing::warn!(bot = %shard.bot, shard = %place(shard), "the rows that cannot be read stay: {error}"),
             }
             // The session goes on, and Discord does not tell the others again.
-            return (rows, true, false);
+            return Ok((rows, true, false));
         }
     }
-    (Rows::default(), false, other_version)
+    Ok((Rows::default(), false, earlier))
 }
 
 /// Shards of this bot that the store has under another shard count.
@@ -268,17 +337,102 @@ pub fn of_another_count(store: &Store, bot: u64, count: u32) -> Result<Vec<Shard
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use trunkline_cache::ROW_VERSION;
+    use trunkline_cache::{Cache, CacheConfig, Kind, Users};
+    use trunkline_delivery::LOG_VERSION;
     use trunkline_store::{Commit, Options, Place, ShardCommit, Table};
 
     use super::*;
     use crate::roles::rows::CODEC;
 
+    const SHARD: ShardId = ShardId { bot: 1, index: 0, count: 1 };
+
+    type Cached = Vec<(Vec<u8>, Option<Bytes>)>;
+
+    fn store() -> (Store, tempfile::TempDir) {
+        let dir = tempfile::tempdir().expect("a folder");
+        (Store::open(dir.path(), Options::default()).expect("a store"), dir)
+    }
+
+    fn write(store: &Store, record: Bytes, cache: Cached, entries: Vec<(u64, Bytes)>) {
+        let part = ShardCommit { cache, entries, ..ShardCommit::new(key_of(SHARD), 1 << 40, record) };
+        store.commit(Commit { shards: vec![part] }).expect("written");
+    }
+
+    fn stored_rows(store: &Store) -> Cached {
+        let mut rows = Vec::new();
+        store.load_cache(key_of(SHARD), &mut |key, value| rows.push((key.to_vec(), Some(Bytes::copy_from_slice(value))))).expect("read");
+        rows
+    }
+
+    fn role(id: u64) -> (Vec<u8>, Option<Bytes>) {
+        let place = Place { table: Table::Roles, guild_id: 7, id };
+        let value = (CODEC.value)(place, r#"{"id":"1","name":"x"}"#).expect("a value");
+        ((CODEC.key)(place).expect("a key"), Some(Bytes::from(value)))
+    }
+
+    /// A shard's record: one group, which has not acknowledged position 5.
+    fn record() -> Vec<u8> {
+        let log = vec![LOG_VERSION, 9, 0, 1, 1, b'g', 1, 0, 1, 1, 5, 1, 0];
+        Record { ordinal: 3, resume: None, log }.encode().to_vec()
+    }
+
+    fn loaded(store: &Store) -> Result<Loaded, String> {
+        load(store, SHARD, &["g"], Time::ZERO, 1, 0)
+    }
+
+    #[test]
+    fn what_a_later_version_has_written_is_refused_in_words_and_stays_as_it_is() {
+        let entry = |version: u8| vec![(5, Bytes::from(vec![version, 0, 0]))];
+        let later_row = (role(2).0, Some(Bytes::from_static(&[ROW_VERSION + 1, 1, 2, 3])));
+        let cases = [
+            (vec![record()[0] + 1, 7, 7], vec![role(1)], Vec::new(), "a record of version 2"),
+            ([&record()[..13], &[LOG_VERSION + 1]].concat(), vec![role(1)], Vec::new(), "a log record of version 3"),
+            (record(), vec![role(1)], entry(ENTRY_VERSION + 1), "events of version 2"),
+            (record(), vec![role(1), later_row], Vec::new(), "rows of form 2"),
+        ];
+        for (record, cache, entries, what) in cases {
+            let (store, _dir) = store();
+            write(&store, Bytes::from(record.clone()), cache.clone(), entries.clone());
+            for _ in 0..2 {
+                let Err(refused) = loaded(&store) else { panic!("{what} was taken") };
+                assert!(
+                    refused.contains(what) && refused.contains("a later version") && refused.contains("run that version again"),
+                    "{refused}"
+                );
+                assert_eq!(stored_rows(&store), cache);
+                let kept = store.load_shard(key_of(SHARD)).expect("readable").expect("there");
+                assert_eq!((kept.record.as_ref(), kept.entries.len()), (record.as_slice(), entries.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_kinds_that_only_a_later_version_knows_stay_and_its_flags_are_left_out() {
+        let (store, _dir) = store();
+        let kind = Kind::ALL.len() as u8;
+        let of_later_kind = |kind: u8, len: usize| ([&[kind][..], &vec![7; len - 1]].concat(), Some(Bytes::from_static(&[9, 1, 2])));
+        let state = |flags: u8| {
+            let key = [&[Kind::State as u8][..], &7_u64.to_be_bytes()].concat();
+            (key, Some(Bytes::from([&[ROW_VERSION, flags][..], &42_i64.to_le_bytes()].concat())))
+        };
+        let stored = vec![state(0b1111_1000), role(1), of_later_kind(kind, 9), of_later_kind(255, 17)];
+        let damaged = [of_later_kind(kind, 10), (role(2).0, Some(Bytes::new()))];
+        write(&store, Bytes::from(record()), [stored.clone(), damaged.to_vec()].concat(), Vec::new());
+        for _ in 0..2 {
+            let Loaded { cache: rows, clear_cache, .. } = loaded(&store).expect("taken");
+            assert_eq!((rows.len(), clear_cache), (2, false));
+            let mut cache = Cache::new(CacheConfig::default(), Users::default());
+            assert_eq!(cache.load_rows(&rows), 0);
+            let known = (state(0b1000).0, state(0b1000).1.expect("a value"));
+            assert!(cache.all_rows().contains(&known), "the member count, and no flag");
+            let left = stored_rows(&store);
+            assert!(left.len() == stored.len() && stored.iter().all(|row| left.contains(row)), "{left:?}");
+        }
+    }
+
     #[test]
     fn rows_that_cannot_be_read_are_left_out_once_and_are_gone_then() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let store = Store::open(dir.path(), Options::default()).expect("a store");
-        let shard = ShardId { bot: 1, index: 0, count: 1 };
+        let (store, _dir) = store();
         let row = |id: u64, value: Option<Vec<u8>>| {
             let place = Place { table: Table::Roles, guild_id: 7, id };
             let value = value.or_else(|| (CODEC.value)(place, r#"{"id":"1","name":"x"}"#)).expect("a value");
@@ -286,13 +440,10 @@ mod tests {
         };
         let no_key = (b"no key".to_vec(), Some(Bytes::from_static(b"x")));
         let cache = vec![row(1, None), row(2, Some(vec![ROW_VERSION, 0xFF, 0xFF])), row(3, None), no_key];
-        let part = ShardCommit { cache, ..ShardCommit::new(key_of(shard), 1, Bytes::new()) };
-        store.commit(Commit { shards: vec![part] }).expect("written");
+        write(&store, Bytes::new(), cache, Vec::new());
         for stored in [4, 2] {
-            let mut count = 0;
-            store.load_cache(key_of(shard), &mut |_, _| count += 1).expect("read");
-            assert_eq!(count, stored);
-            let (rows, whole, other_version) = load_cache(&store, shard);
+            assert_eq!(stored_rows(&store).len(), stored);
+            let (rows, whole, other_version) = load_cache(&store, SHARD).expect("no later version");
             assert_eq!((rows.len(), whole, other_version), (2, true, false));
         }
     }

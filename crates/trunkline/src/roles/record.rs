@@ -1,10 +1,11 @@
 //! What a checkpoint keeps of one shard besides its cache and bodies: session and groups' progress, as one record.
 //!
 //! Layout: version byte (1), u64 ordinal of the newest session, u32 length and bytes of the resume point (0: none), the rest is the log's
-//! own record. A record of another version is refused, never guessed at.
+//! own record. A record of another version is refused, never guessed at; one of a later version is told apart, for it is not damaged.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use trunkline_session::ResumePoint;
+use trunkline_delivery::LOG_VERSION;
+use trunkline_session::{PointError, ResumePoint};
 
 const VERSION: u8 = 1;
 
@@ -17,6 +18,21 @@ pub struct Record {
     pub resume: Option<ResumePoint>,
     /// The log's record.
     pub log: Vec<u8>,
+}
+
+/// Why a record is not one.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RecordError {
+    /// A later version of the program has written it, or a part of it: which part, and in which version.
+    Newer(String),
+    /// What is wrong with it.
+    Damaged(String),
+}
+
+impl From<&str> for RecordError {
+    fn from(what: &str) -> RecordError {
+        RecordError::Damaged(what.to_owned())
+    }
 }
 
 impl Record {
@@ -36,11 +52,14 @@ impl Record {
     /// From the store.
     ///
     /// # Errors
-    /// A text that says what is wrong; the shard then starts without a session.
-    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+    /// What is wrong. Of a damaged one the shard starts without a session.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let (version, rest) = bytes.split_first().ok_or("the record is empty")?;
+        if *version > VERSION {
+            return Err(RecordError::Newer(format!("a record of version {version}, this one knows {VERSION}")));
+        }
         if *version != VERSION {
-            return Err(format!("the record has version {version}, this program knows {VERSION}"));
+            return Err(RecordError::Damaged(format!("the record has version {version}, this program knows {VERSION}")));
         }
         let (ordinal, rest) = rest.split_first_chunk::<8>().ok_or("the record is cut off in its head")?;
         let (len, rest) = rest.split_first_chunk::<4>().ok_or("the record is cut off in its head")?;
@@ -49,8 +68,14 @@ impl Record {
         let resume = if resume.is_empty() {
             None
         } else {
-            Some(ResumePoint::decode(resume).map_err(|error| format!("its session cannot be read: {error}"))?)
+            Some(ResumePoint::decode(resume).map_err(|error| match error {
+                PointError::Newer { .. } => RecordError::Newer(format!("a session: {error}")),
+                error => RecordError::Damaged(format!("its session cannot be read: {error}")),
+            })?)
         };
+        if let Some(version) = log.first().filter(|version| **version > LOG_VERSION) {
+            return Err(RecordError::Newer(format!("a log record of version {version}, this one knows {LOG_VERSION}")));
+        }
         Ok(Self { ordinal: u64::from_le_bytes(*ordinal), resume, log: log.to_vec() })
     }
 }
@@ -61,13 +86,44 @@ mod tests {
 
     #[test]
     fn a_record_without_a_session_comes_back_and_every_cut_is_refused() {
-        let record = Record { ordinal: 7, resume: None, log: vec![1, 2, 3] };
+        let record = Record { ordinal: 7, resume: None, log: vec![LOG_VERSION, 2, 3] };
         let bytes = record.encode();
         let back = Record::decode(&bytes).expect("whole");
-        assert_eq!((back.ordinal, back.resume.is_none(), back.log), (7, true, vec![1, 2, 3]));
+        assert_eq!((back.ordinal, back.resume.is_none(), back.log), (7, true, vec![LOG_VERSION, 2, 3]));
         for cut in 0..13 {
             assert!(Record::decode(&bytes[..cut]).is_err(), "cut at {cut} was taken");
         }
         assert!(Record::decode(&[9; 40]).is_err());
+    }
+
+    #[test]
+    fn a_record_of_which_any_part_is_of_a_later_version_is_told_from_a_damaged_one() {
+        let newer = |bytes: &[u8]| matches!(Record::decode(bytes), Err(RecordError::Newer(_)));
+        let point = ResumePoint {
+            session_id: "id".into(),
+            s: 5,
+            session: 7,
+            resume_url: "wss://example.com".into(),
+            encoding: trunkline_discord::Encoding::Etf,
+            compression: trunkline_discord::Compression::None,
+            shard: (0, 1),
+            intents: trunkline_discord::Intents(1),
+            bot_id: 1,
+            application_id: 1,
+            guilds: Vec::new(),
+        };
+        let record = Record { ordinal: 7, resume: Some(point.clone()), log: vec![LOG_VERSION, 2, 3] };
+        let good = record.encode();
+        assert!(Record::decode(&good).is_ok());
+        let with = |at: usize, byte: u8| {
+            let mut bytes = good.to_vec();
+            bytes[at] = byte;
+            bytes
+        };
+        let log = 13 + point.encode().len();
+        for at in [0, 13, log] {
+            assert!(newer(&with(at, good[at] + 1)), "byte {at}");
+        }
+        assert!(!newer(&with(0, 0)) && !newer(&with(13, 0)) && !newer(&good[..12]) && !newer(&[]));
     }
 }

@@ -6,7 +6,7 @@
 //! JSON tells an integer that is no id from the same digits as text, but not an id as an integer from an id as text: an object that has
 //! been through PostgreSQL has its ids as text, which reads the same everywhere.
 
-use trunkline_cache::ROW_VERSION;
+use trunkline_cache::{Kind, ROW_VERSION};
 use trunkline_etf::{Encoding, Limits, Value, transcode};
 use trunkline_store::{Place, RowCodec, Table};
 
@@ -62,6 +62,20 @@ fn value(place: Place, json: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// Whether a key looks like one of a kind of objects that this version has no name for: a later one has stored it.
+#[must_use]
+pub fn is_of_later_kind(key: &[u8]) -> bool {
+    key.first().is_some_and(|kind| usize::from(*kind) >= Kind::ALL.len()) && matches!(key.len(), 9 | 17)
+}
+
+/// The row of a guild's state without the flags that a later version has added, where it has any such.
+#[must_use]
+pub fn without_later_flags(key: &[u8], row: &[u8]) -> Option<Vec<u8>> {
+    let &[ROW_VERSION, flags, ..] = row else { return None };
+    let more = key.first() == Some(&(Kind::State as u8)) && flags & !FLAGS_KNOWN != 0;
+    more.then(|| [&[ROW_VERSION, flags & FLAGS_KNOWN], row.get(2..).unwrap_or_default()].concat())
+}
+
 /// What the cache knows of a guild beside its object: a byte of flags, the member count, and the ids of deleted roles that members may
 /// still have in their rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,14 +87,14 @@ struct State {
 
 const FLAGS: [(&str, u8); 3] = [("awaited", 1), ("unavailable", 2), ("stale", 4)];
 const COUNTED: u8 = 8;
+const FLAGS_KNOWN: u8 = FLAGS[0].1 | FLAGS[1].1 | FLAGS[2].1 | COUNTED;
 
 impl State {
     fn decode(bytes: &[u8]) -> Option<State> {
         let (flags, rest) = bytes.split_first()?;
         let (count, rest) = rest.split_first_chunk()?;
         let (roles, rest) = rest.as_chunks();
-        let known = FLAGS.iter().fold(COUNTED, |known, (_, bit)| known | bit);
-        (flags & !known == 0 && rest.is_empty()).then_some(())?;
+        (flags & !FLAGS_KNOWN == 0 && rest.is_empty()).then_some(())?;
         let gone_roles = roles.iter().map(|role| u64::from_le_bytes(*role)).collect();
         Some(State { flags: *flags, member_count: i64::from_le_bytes(*count), gone_roles })
     }
@@ -130,8 +144,6 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use trunkline_cache::Kind;
-
     use super::*;
 
     fn packed(json: &str) -> Vec<u8> {
