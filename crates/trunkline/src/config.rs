@@ -98,6 +98,13 @@ pub struct StoreConfig {
     pub url: Option<StoreUrl>,
     /// When written checkpoints are forced to disk.
     pub sync: Sync,
+    /// Bytes of changed objects that may be kept while checkpoints fail, an equal part a shard.
+    pub unsaved_bytes: u64,
+}
+
+impl StoreConfig {
+    /// What is kept while checkpoints fail, where nothing else is configured: minutes of a large bot's changes.
+    pub const UNSAVED_BYTES: u64 = 256 << 20;
 }
 
 /// The address of a PostgreSQL database, with its password; never printed.

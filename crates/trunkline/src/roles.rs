@@ -18,3 +18,4 @@ pub mod status;
 pub mod stored;
 pub mod tail;
 pub mod unconsumed;
+pub mod unsaved;

@@ -118,6 +118,55 @@ async fn a_stop_a_kill_and_a_server_that_is_away_lose_no_event_and_no_session() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_for_longer_than_its_changes_may_take_memory_has_every_object_when_it_is_back() {
+    let (mut world, server, url) = world().await;
+    let board = Board::default();
+    world.start("unsaved_bytes = \"4KiB\"");
+    world.ready().await;
+    let _worker = Worker::spawn(&world, GROUP, "a", &board);
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    off_runtime(|| server.kill()).await;
+    let began = Instant::now();
+    while world.metric("trunkline_store_unsaved_let_go_total", "").await < 1.0 {
+        let held = world.metric("trunkline_store_unsaved_bytes", "").await;
+        assert!(held <= 4_096.0, "{held} bytes are kept");
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing was let go");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    off_runtime(|| server.run()).await;
+    let began = Instant::now();
+    while world.metric("trunkline_store_failing", "").await > 0.5 || world.metric("trunkline_store_unsaved_bytes", "").await > 0.0 {
+        assert!(began.elapsed() < Duration::from_secs(30), "checkpoints do not go on");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let log = world.log_text();
+    assert!(log.contains("more than they may (store.unsaved_bytes)"), "{log}");
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    world.kill();
+    world.start("unsaved_bytes = \"4KiB\"");
+    world.ready().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (verdict, report) = world.settle(&board, Duration::from_secs(20), |_| true).await;
+    assert_eq!((verdict.lost, verdict.in_gaps), (0, 0), "lost: {:?}", verdict.lost_first);
+    assert_eq!(report.identifies, u64::from(SHARDS), "a restart must not identify");
+    // What the process holds, and what it has stored since nothing happens any more.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    for (kind, table) in
+        [("guild", "guilds"), ("member", "members"), ("channel", "channels"), ("role", "roles"), ("voice_state", "voice_states")]
+    {
+        let held = world.metric("trunkline_cache_objects", &format!("kind=\"{kind}\"")).await;
+        let url = url.clone();
+        let stored = off_runtime(move || value(&url, &format!("SELECT count(DISTINCT (guild_id, id)) FROM trunkline.{table}"))).await;
+        assert_eq!(stored, held.to_string(), "{table}");
+        eprintln!("{stored} {table}");
+    }
+    let nameless = "SELECT count(*) FROM trunkline.members m LEFT JOIN trunkline.users u ON u.guild_id = 0 AND u.id = m.id AND u.shard = m.shard \
+                    WHERE u.data ->> 'username' IS NULL";
+    assert_eq!(off_runtime(move || value(&url, nameless)).await, "0", "every member has its user");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_on_the_same_database_is_refused_and_told_the_first_ones_pid() {
     let (mut world, _, _) = world().await;
     world.start("");

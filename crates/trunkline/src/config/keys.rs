@@ -50,6 +50,11 @@ pub const KEYS: &[Key] = &[
         "\"1s\"",
         "How often written checkpoints are forced to disk for power loss: a duration, \"always\" or \"never\". A killed process loses nothing either way.",
     ),
+    key(
+        "store.unsaved_bytes",
+        "\"256MiB\"",
+        "Bytes of changed objects that are kept while the store takes no checkpoint, an equal part a shard; beyond it they are let go, and the shard's cache is written whole once the store takes it.",
+    ),
     key("node.cores", "\"auto\"", "Threads that own shards: \"auto\" (one a CPU core) or a number."),
     key("log.level", "\"info\"", "Log filter: error, warn, info, debug, trace, or module=level pairs."),
     key("log.format", "\"human\"", "\"human\" or \"json\"."),

@@ -93,8 +93,12 @@ impl Reader<'_> {
                 listen.clients
             ));
         }
-        let store =
-            StoreConfig { path: PathBuf::from(self.text("store.path").unwrap_or_default()), url: self.store_url(), sync: self.sync() };
+        let store = StoreConfig {
+            path: PathBuf::from(self.text("store.path").unwrap_or_default()),
+            url: self.store_url(),
+            sync: self.sync(),
+            unsaved_bytes: self.bytes("store.unsaved_bytes").unwrap_or(StoreConfig::UNSAVED_BYTES),
+        };
         let cores = self.cores();
         let level = self.text("log.level").unwrap_or_default();
         if let Some(problem) = crate::logging::problem(&level) {

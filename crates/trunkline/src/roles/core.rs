@@ -30,6 +30,7 @@ use super::load::{Loaded, key_of};
 use super::members::NewsLink;
 use super::record::Record;
 use super::tail::Tail;
+use super::unsaved::Unsaved;
 
 /// A checkpoint is taken at least this often while anything changes.
 pub const CHECKPOINT_EVERY: Duration = Duration::from_millis(250);
@@ -39,8 +40,15 @@ pub const CHECKPOINT_EVERY: Duration = Duration::from_millis(250);
 /// record for every one or two of its events, and events to disk that are acknowledged a moment later.
 pub const CHECKPOINT_EVENTS: u64 = 500;
 
-/// After a failed checkpoint the next one waits this long: a full disk is not helped by trying faster.
+/// After a failed checkpoint the next one waits this long: a full disk is not helped by trying faster. It waits a second more for every
+/// [`RETRY_ROWS`] cache rows, so that handing them over again and again takes the core little of its time, and at most [`RETRY_MAX`].
 const CHECKPOINT_RETRY: Duration = Duration::from_secs(2);
+const RETRY_ROWS: u64 = 50_000;
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// Of shards whose whole cache has to be written, a checkpoint takes no more once their rows have this many bytes, and always one: all of
+/// them would be a second copy of the core's caches.
+const WHOLE_BYTES: u64 = 64 << 20;
 
 /// Commands taken from streams before the loop looks elsewhere.
 const COMMANDS_AT_ONCE: usize = 256;
@@ -126,6 +134,10 @@ pub struct CoreReport {
     pub gaps: BTreeMap<&'static str, (u64, u64)>,
     /// Age of the last written checkpoint in milliseconds.
     pub checkpoint_age_ms: u64,
+    /// Bytes of changed objects that are kept because a checkpoint failed.
+    pub unsaved_bytes: u64,
+    /// Changed objects of failed checkpoints that were let go since the start, because they took too much.
+    pub unsaved_let_go: u64,
     /// Commands waiting for the core.
     pub commands_queued: usize,
     /// Streams whose channel was full though they had credit; always 0 unless there is a bug.
@@ -171,6 +183,8 @@ pub struct CoreSetup {
     pub placed: Arc<AtomicU64>,
     /// What groups lost because they fell behind.
     pub falls: Arc<Falls>,
+    /// Bytes of changed objects that may be kept in the whole process while checkpoints fail.
+    pub unsaved_bytes: u64,
 }
 
 /// A core's ends of its channels.
@@ -197,8 +211,8 @@ struct Shard {
     ordinal: u64,
     /// The log's record as last asked for.
     log_record: Vec<u8>,
-    /// Rows of a checkpoint that failed, not yet overtaken by newer ones.
-    unsaved: HashMap<Vec<u8>, Option<Bytes>>,
+    /// What checkpoints that failed have left to be written.
+    unsaved: Unsaved,
     clear_cache: bool,
     /// Segments below this were given free in the last checkpoint.
     released: u64,
@@ -240,6 +254,9 @@ pub struct CoreState {
     gaps: BTreeMap<&'static str, (u64, u64)>,
     group_names: Vec<Arc<str>>,
     falls: Arc<Falls>,
+    /// Bytes that failed checkpoints may leave in the whole process, and rows that were let go because they left more.
+    unsaved_bytes: u64,
+    unsaved_let_go: u64,
     reads_waiting: Vec<(EntryId, trunkline_delivery::Location)>,
     /// A checkpoint failed: none is tried before this.
     retry_at: Option<Time>,
@@ -372,18 +389,25 @@ impl CoreState {
         self.checkpoint_due = false;
         let mut parts = Vec::new();
         let mut idle = Vec::new();
+        let mut whole_bytes = 0;
         for (index, shard) in self.shards.iter_mut().enumerate().filter(|(_, shard)| !shard.forgotten) {
+            if shard.unsaved.is_whole() && whole_bytes >= WHOLE_BYTES && !self.finishing {
+                // It stands at an earlier position for a moment; its turn is the next checkpoint.
+                self.checkpoint_due = true;
+                continue;
+            }
             shard.since_checkpoint = 0;
             let stands = shard.resume.as_ref().map_or((shard.ordinal, 0), |point| (point.session, point.s));
             let log = self.side.with_hub(self.clock.now(), &mut self.up, |hub, _| hub.checkpoint(slot_of(index)));
-            let mut rows = std::mem::take(&mut shard.unsaved);
             let at_stop = self.finishing && !std::mem::replace(&mut shard.saved_at_stop, true);
-            for (key, value) in if at_stop { shard.cache.take_stop_changes() } else { shard.cache.take_changes() } {
-                rows.insert(key.to_vec(), value);
+            let whole = shard.unsaved.is_whole();
+            let rows = shard.unsaved.take(&mut shard.cache, at_stop || whole && self.finishing);
+            if whole {
+                whole_bytes += rows.iter().map(|(key, value)| (key.len() + value.as_ref().map_or(0, Bytes::len)) as u64).sum::<u64>();
             }
             let Some(log) = log else {
                 // One of this slot is still outstanding, which `writing` excludes; keep what was taken for the next one.
-                shard.unsaved = rows;
+                shard.unsaved.give_back(rows, u64::MAX);
                 continue;
             };
             if let Some((last, _)) = log.new_entries.last() {
@@ -391,7 +415,7 @@ impl CoreState {
             }
             let release_below = if self.finishing { log.release_below } else { shard.tail.release_below(log.release_below) };
             let moved = shard.handed != Some(stands) || log.record != shard.log_record || release_below != shard.released;
-            if !moved && log.new_entries.is_empty() && log.release_segments.is_empty() && rows.is_empty() && !shard.clear_cache {
+            if !moved && log.new_entries.is_empty() && log.release_segments.is_empty() && rows.is_empty() && !shard.clear_cache && !whole {
                 idle.push(slot_of(index));
                 continue;
             }
@@ -404,8 +428,8 @@ impl CoreState {
                 key: shard.key,
                 epoch: shard.epoch,
                 record: Record { ordinal: shard.ordinal, resume: shard.resume.clone(), log: shard.log_record.clone() },
-                cache: rows.into_iter().collect(),
-                clear_cache: std::mem::take(&mut shard.clear_cache),
+                cache: rows,
+                clear_cache: std::mem::take(&mut shard.clear_cache) || whole,
                 entries,
                 release_below,
                 release_segments,
@@ -436,22 +460,27 @@ impl CoreState {
                 usize::MAX
             }
             Some((from, _)) => {
-                self.retry_at = Some(now + CHECKPOINT_RETRY);
+                let rows: u64 = written.parts.iter().skip(from).map(|part| part.cache.len() as u64).sum();
+                self.retry_at = Some(now + (CHECKPOINT_RETRY + Duration::from_secs(rows / RETRY_ROWS)).min(RETRY_MAX));
                 from
             }
         };
+        let unsaved_max = self.unsaved_bytes / self.placed.load(Ordering::Relaxed).max(1);
+        let (mut let_go_shards, mut let_go_rows, mut let_go_bytes) = (0_u64, 0, 0);
         for (index, part) in written.parts.into_iter().enumerate() {
             let Some(shard) = self.shards.get_mut(part.slot.0 as usize) else { continue };
             if index >= written_to {
                 shard.handed = None;
                 shard.clear_cache |= part.clear_cache;
-                for (key, value) in part.cache {
-                    // What the cache changed since is newer and stays.
-                    shard.unsaved.entry(key).or_insert(value);
+                if let Some((rows, bytes)) = shard.unsaved.give_back(part.cache, unsaved_max) {
+                    let_go_shards += 1;
+                    let_go_rows += rows;
+                    let_go_bytes += bytes;
                 }
                 self.side.with_hub(now, &mut self.up, |hub, out| hub.not_stored(part.slot, now, out));
                 continue;
             }
+            shard.unsaved.written();
             let locations = located.remove(&part.slot).unwrap_or_default();
             self.side.with_hub(now, &mut self.up, |hub, out| hub.stored(part.slot, &locations, now, out));
             if shard.retired {
@@ -462,6 +491,14 @@ impl CoreState {
                 // A full channel is caught up by the next checkpoint.
                 shard.control.try_send(ShardControl::Checkpointed { session: point.session, s: point.s }).ok();
             }
+        }
+        if let_go_shards > 0 {
+            self.unsaved_let_go += let_go_rows;
+            tracing::warn!(
+                core = self.core,
+                "{let_go_rows} changed objects of {let_go_shards} shards wait for the store and take {let_go_bytes} bytes, more than they may \
+                 (store.unsaved_bytes): they are let go, and the caches of these shards are written whole once the store takes them"
+            );
         }
         self.do_what_came_up();
         if self.checkpoint_due {
@@ -514,7 +551,7 @@ impl CoreState {
             resume,
             ordinal,
             log_record,
-            unsaved: HashMap::new(),
+            unsaved: Unsaved::default(),
             clear_cache,
             released: 0,
             tail: Tail::default(),
@@ -595,6 +632,8 @@ impl CoreState {
                 })
             }),
             gaps: self.gaps.clone(),
+            unsaved_bytes: self.shards.iter().map(|shard| shard.unsaved.bytes()).sum(),
+            unsaved_let_go: self.unsaved_let_go,
             checkpoint_age_ms: u64::try_from(now.since(self.written_at).as_millis()).unwrap_or(u64::MAX),
             commands_queued,
             overruns: self.side.overruns(),
@@ -723,7 +762,7 @@ impl ShardEvents for Handler {
 
 /// Runs a core until it is told to finish. To be called on the core's own thread, inside its single-threaded runtime.
 pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
-    let CoreSetup { core, groups, keeper, clock, hash_seed, ready, placed, falls } = setup;
+    let CoreSetup { core, groups, keeper, clock, hash_seed, ready, placed, falls, unsaved_bytes } = setup;
     let CoreChannels { mut commands, mut looks, mut inputs, answers } = channels;
     let limits = groups.iter().map(|group| (group.id, group.limits)).collect();
     let group_names = groups.iter().map(|group| group.name.clone()).collect();
@@ -755,6 +794,8 @@ pub async fn run_core(setup: CoreSetup, channels: CoreChannels) {
         gaps: BTreeMap::new(),
         group_names,
         falls,
+        unsaved_bytes,
+        unsaved_let_go: 0,
         reads_waiting: Vec::new(),
         retry_at: None,
         limits,

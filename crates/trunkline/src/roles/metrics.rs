@@ -343,6 +343,18 @@ fn store(page: &mut Page, shared: &Shared, reports: &[CoreReport]) {
         "How far the durable copy is behind: a restart now would go back to a session, a cache and a log that old.",
         reports.iter().map(|core| core.checkpoint_age_ms).max().unwrap_or(0),
     );
+    page.one(
+        "store_unsaved_bytes",
+        "gauge",
+        "Bytes of changed objects that are kept because a checkpoint failed.",
+        reports.iter().map(|core| core.unsaved_bytes).sum::<u64>(),
+    );
+    page.one(
+        "store_unsaved_let_go_total",
+        "counter",
+        "Changed objects of failed checkpoints that were let go; their caches are written whole.",
+        reports.iter().map(|core| core.unsaved_let_go).sum::<u64>(),
+    );
     page.one("store_failing", "gauge", "1 while checkpoints cannot be written.", u8::from(stats.failing.load(Relaxed)));
     let usage = shared.keeper.store.usage();
     page.family("store_bytes", "gauge", "Bytes on disk, by part.");

@@ -200,6 +200,7 @@ impl Node {
                 ready: ready.clone(),
                 placed: placed.clone(),
                 falls: falls.clone(),
+                unsaved_bytes: config.store.unsaved_bytes,
             };
             let channels = CoreChannels { commands, looks, inputs: input_rx, answers: input_tx };
             cores.push(spawn_core(core, setup, channels)?);

@@ -1,0 +1,227 @@
+//! What the store lacks of a shard's cache while checkpoints fail.
+//!
+//! Rows of a failed checkpoint are kept for the next one, a key once however often its object changes. That alone has no limit that
+//! matters: every object that comes and goes while the store is away leaves a row that says it is gone, and the rows of a cache that has
+//! just been filled are a second copy of it. So there is a limit in bytes. Beyond it the rows are let go, and only that is kept that all of
+//! them are lacking: the cache itself has what they say. The next checkpoint of the shard then begins with dropping its stored rows, and has
+//! every row of its cache.
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use trunkline_cache::{Cache, Kind};
+
+/// Cache rows as the store takes them; `None` deletes.
+pub type Rows = Vec<(Vec<u8>, Option<Bytes>)>;
+
+/// About what a row takes in memory beside its key and value.
+const ROW_BYTES: u64 = 128;
+
+/// What the store lacks.
+#[derive(Debug)]
+pub enum Unsaved {
+    /// These rows, and about what they take in memory.
+    Rows {
+        /// By key.
+        rows: HashMap<Vec<u8>, Option<Bytes>>,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// Everything.
+    Whole,
+}
+
+impl Default for Unsaved {
+    fn default() -> Self {
+        Unsaved::Rows { rows: HashMap::new(), bytes: 0 }
+    }
+}
+
+impl Unsaved {
+    /// Whether the next checkpoint has to write the whole cache.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        matches!(self, Unsaved::Whole)
+    }
+
+    /// About what it takes in memory.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Unsaved::Rows { bytes, .. } => *bytes,
+            Unsaved::Whole => 0,
+        }
+    }
+
+    /// The rows of the next checkpoint, what the cache has changed since the last one included. `finishing`: the process stops, and what is
+    /// true at that moment only is among them. Of a whole cache the store has to drop what it has.
+    pub fn take(&mut self, cache: &mut Cache, finishing: bool) -> Rows {
+        let changes = if finishing { cache.take_stop_changes() } else { cache.take_changes() };
+        match self {
+            Unsaved::Rows { rows, bytes } => {
+                *bytes = 0;
+                let mut rows = std::mem::take(rows);
+                rows.extend(changes);
+                rows.into_iter().collect()
+            }
+            Unsaved::Whole => {
+                let kept =
+                    |key: &[u8]| finishing || ![Kind::Presence as u8, Kind::Message as u8].iter().any(|kind| key.first() == Some(kind));
+                cache.all_rows().into_iter().filter(|(key, _)| kept(key)).map(|(key, value)| (key, Some(value))).collect()
+            }
+        }
+    }
+
+    /// The checkpoint with these rows has failed. Answers how many were let go, and their bytes, where that is more than `bytes_max`.
+    pub fn give_back(&mut self, failed: Rows, bytes_max: u64) -> Option<(u64, u64)> {
+        let Unsaved::Rows { rows, bytes } = self else { return None };
+        for (key, value) in failed {
+            let more = (key.len() + value.as_ref().map_or(0, Bytes::len)) as u64 + ROW_BYTES;
+            // What the cache changed since is newer and stays.
+            if rows.try_insert(key, value).is_ok() {
+                *bytes += more;
+            }
+        }
+        if *bytes <= bytes_max {
+            return None;
+        }
+        let gone = (rows.len() as u64, *bytes);
+        *self = Unsaved::Whole;
+        Some(gone)
+    }
+
+    /// The checkpoint with the rows that were taken last is written.
+    pub fn written(&mut self) {
+        if self.is_whole() {
+            *self = Unsaved::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use trunkline_cache::{CacheConfig, Users};
+    use trunkline_discord::EventKind;
+    use trunkline_etf::{Encoding, Limits, Value};
+    use trunkline_store::{Commit, Options, ShardCommit, ShardKey, Store};
+
+    use super::*;
+
+    const SHARD: ShardKey = ShardKey { bot: 1, index: 0, count: 1 };
+
+    fn apply(cache: &mut Cache, kind: EventKind, json: &str) {
+        let bytes = Bytes::from(json.to_owned());
+        let body = Value::parse(Encoding::Json, &bytes, &Limits::GATEWAY).expect("JSON");
+        assert!(!cache.apply(kind, body, &bytes).malformed, "{json}");
+    }
+
+    fn thread(cache: &mut Cache, kind: EventKind, id: u64) {
+        apply(cache, kind, &format!(r#"{{"id":"{id}","guild_id":"7","parent_id":"8","type":11,"name":"a thread"}}"#));
+    }
+
+    fn filled() -> Cache {
+        let mut cache = Cache::new(CacheConfig::default(), Users::default());
+        let members: Vec<String> =
+            (100..140).map(|id| format!(r#"{{"user":{{"id":"{id}","username":"user {id}"}},"roles":[],"joined_at":null}}"#)).collect();
+        let guild = format!(
+            r#"{{"id":"7","name":"here","member_count":40,"channels":[{{"id":"8","type":0,"name":"general"}}],"roles":[{{"id":"7","name":"all"}}],
+            "emojis":[],"members":[{}],"presences":[{{"user":{{"id":"100"}},"status":"idle"}}]}}"#,
+            members.join(",")
+        );
+        apply(&mut cache, EventKind::GuildCreate, &guild);
+        apply(
+            &mut cache,
+            EventKind::MessageCreate,
+            r#"{"id":"9","channel_id":"8","guild_id":"7","author":{"id":"100","username":"user 100"},"content":"x"}"#,
+        );
+        cache
+    }
+
+    fn commit(store: &Store, cache: Rows, clear_cache: bool) {
+        let part = ShardCommit { cache, clear_cache, ..ShardCommit::new(SHARD, 1, Bytes::new()) };
+        store.commit(Commit { shards: vec![part] }).expect("written");
+    }
+
+    fn stored(store: &Store) -> BTreeMap<Vec<u8>, Bytes> {
+        let mut rows = BTreeMap::new();
+        store.load_cache(SHARD, &mut |key, value| drop(rows.insert(key.to_vec(), Bytes::copy_from_slice(value)))).expect("read");
+        rows
+    }
+
+    fn held(cache: &Cache, volatile: bool) -> BTreeMap<Vec<u8>, Bytes> {
+        cache.all_rows().into_iter().filter(|(key, _)| volatile || !matches!(key[0], 7 | 15)).collect()
+    }
+
+    #[test]
+    fn what_waits_for_the_store_stays_within_its_limit_and_the_store_has_all_of_the_cache_in_the_end() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = Store::open(dir.path(), Options::default()).expect("a store");
+        let (mut cache, mut unsaved) = (filled(), Unsaved::default());
+        commit(&store, unsaved.take(&mut cache, false), false);
+        unsaved.written();
+        assert_eq!(stored(&store), held(&cache, false));
+
+        // The store fails for long: threads come and go, one of the stored members leaves, every other one changes.
+        apply(&mut cache, EventKind::GuildMemberRemove, r#"{"guild_id":"7","user":{"id":"105"}}"#);
+        let (bytes_max, mut most, mut let_go) = (20_000, 0, 0);
+        for id in 1_000..3_000 {
+            thread(&mut cache, EventKind::ThreadCreate, id);
+            if id % 2 == 0 {
+                thread(&mut cache, EventKind::ThreadDelete, id - 1);
+            }
+            let member = 110 + id % 20;
+            apply(
+                &mut cache,
+                EventKind::GuildMemberUpdate,
+                &format!(r#"{{"guild_id":"7","user":{{"id":"{member}"}},"roles":[],"nick":"{id}"}}"#),
+            );
+            let rows = unsaved.take(&mut cache, false);
+            let_go += u64::from(unsaved.give_back(rows, bytes_max).is_some());
+            most = most.max(unsaved.bytes());
+        }
+        assert!(most > bytes_max / 2 && most <= bytes_max, "{most}");
+        assert_eq!((let_go, unsaved.is_whole(), unsaved.bytes()), (1, true, 0));
+
+        let rows = unsaved.take(&mut cache, false);
+        commit(&store, rows, unsaved.is_whole());
+        unsaved.written();
+        assert!(!unsaved.is_whole());
+        assert_eq!(stored(&store), held(&cache, false));
+        // And what changes from here on is a few rows again.
+        thread(&mut cache, EventKind::ThreadCreate, 5_000);
+        let rows = unsaved.take(&mut cache, false);
+        assert!(rows.len() <= 2, "{} rows", rows.len());
+        commit(&store, rows, unsaved.is_whole());
+        assert_eq!(stored(&store), held(&cache, false));
+    }
+
+    #[test]
+    fn at_a_stop_a_whole_cache_is_written_with_what_is_true_at_that_moment_only() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = Store::open(dir.path(), Options::default()).expect("a store");
+        let (mut cache, mut unsaved) = (filled(), Unsaved::default());
+        let rows = unsaved.take(&mut cache, false);
+        assert!(unsaved.give_back(rows, 100).is_some_and(|(rows, bytes)| rows > 80 && bytes > 8_000));
+        let rows = unsaved.take(&mut cache, true);
+        commit(&store, rows, unsaved.is_whole());
+        assert_eq!(stored(&store), held(&cache, true));
+        assert!(
+            stored(&store).keys().any(|key| key[0] == Kind::Message as u8)
+                && stored(&store).keys().any(|key| key[0] == Kind::Presence as u8)
+        );
+    }
+
+    #[test]
+    fn a_newer_row_is_not_overtaken_by_one_that_failed() {
+        let (key, row) = (b"key".to_vec(), |text: &'static str| Some(Bytes::from_static(text.as_bytes())));
+        let mut unsaved = Unsaved::default();
+        assert_eq!(unsaved.give_back(vec![(key.clone(), row("new"))], 1_000), None);
+        assert_eq!(unsaved.give_back(vec![(key.clone(), row("old")), (b"gone".to_vec(), None)], 1_000), None);
+        assert_eq!(unsaved.bytes(), 2 * 128 + 6 + 4);
+        let mut rows = unsaved.take(&mut Cache::new(CacheConfig::default(), Users::default()), false);
+        rows.sort();
+        assert_eq!(rows, [(b"gone".to_vec(), None), (key, row("new"))]);
+        assert_eq!(unsaved.bytes(), 0);
+    }
+}
