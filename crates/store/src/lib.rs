@@ -92,6 +92,9 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Size of the journal at which the key-value file takes it over, in bytes. Default 32 MiB.
     pub journal_bytes: u64,
+    /// About how many bytes of values a statement of PostgreSQL carries. A commit is one transaction of as many as it needs, and a few of them
+    /// are in memory at a time, in the form in which they are sent. Default 1 MiB.
+    pub statement_bytes: usize,
     /// How PostgreSQL's tables are filled from cache rows; without it, or for rows that it does not know, they are kept
     /// as they are. The embedded store always keeps them so.
     pub rows: Option<RowCodec>,
@@ -99,7 +102,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { sync: SyncPolicy::default(), cache_bytes: 64 << 20, segment_bytes: 16 << 20, journal_bytes: 32 << 20, rows: None }
+        Options {
+            sync: SyncPolicy::default(),
+            cache_bytes: 64 << 20,
+            segment_bytes: 16 << 20,
+            journal_bytes: 32 << 20,
+            statement_bytes: 1 << 20,
+            rows: None,
+        }
     }
 }
 

@@ -474,6 +474,65 @@ fn a_server_that_is_killed_in_the_middle_of_commits_loses_nothing_acknowledged_a
 }
 
 #[test]
+fn a_commit_of_many_statements_is_all_there_or_not_at_all_when_the_server_is_killed_in_the_middle_of_it() {
+    let server = Server::start();
+    let url = server.database();
+    let store = Store::connect(&url, Options { statement_bytes: 2_000, ..options() }).unwrap();
+    let commit = |number: u64, clear_cache: bool| {
+        let rows = |table: Table| (1..=3_000_u64).map(move |id| (key(table, if table == Table::Users { 0 } else { id % 9 }, id), id));
+        let cache = rows(Table::Members).chain(rows(Table::Users)).map(|(key, id)| {
+            // Some go and come.
+            let value = (id % 7 != number % 7).then(|| Bytes::from(format!(r#"{{"n": {number}, "username": "user {id}"}}"#)));
+            (key, value)
+        });
+        let record = Bytes::from(number.to_string());
+        let entries = (0..50).map(|n| (number * 100 + n, body(n))).collect();
+        let part = ShardCommit { cache: cache.collect(), clear_cache, entries, ..ShardCommit::new(SHARD, 1, record) };
+        store.commit(Commit { shards: vec![part] })
+    };
+    let check = |number: u64| {
+        let loaded = store.load_shard(SHARD).unwrap().unwrap();
+        assert_eq!(loaded.record, number.to_string());
+        assert_eq!(loaded.entries.len() as u64, number * 50);
+        let rows = cache(&store, SHARD);
+        let expected = (1..=3_000).filter(|id| id % 7 != number % 7).count() * 2;
+        assert_eq!(rows.len(), expected);
+        assert!(rows.values().all(|json| json.contains(&format!("\"n\": {number},"))), "rows of more than one commit");
+    };
+    commit(1, false).unwrap();
+    check(1);
+    // The server stays in the middle of a table until it is killed there.
+    sql(
+        &url,
+        "CREATE FUNCTION trunkline.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$; \
+         CREATE TRIGGER wait BEFORE INSERT ON trunkline.users FOR EACH ROW WHEN (NEW.id = 2000) EXECUTE FUNCTION trunkline.wait()",
+    );
+    for (number, clear_cache) in [(2, false), (2, true)] {
+        std::thread::scope(|scope| {
+            let committing = scope.spawn(|| commit(number, clear_cache));
+            let began = Instant::now();
+            while value(&url, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0" {
+                assert!(began.elapsed() < Duration::from_secs(30) && !committing.is_finished(), "the commit did not come there");
+            }
+            server.kill();
+            let failed = committing.join().unwrap().unwrap_err();
+            assert!(matches!(failed, StoreError::Server { .. }), "{failed:?}");
+        });
+        server.run();
+        check(1);
+    }
+    sql(&url, "DROP TRIGGER wait ON trunkline.users");
+    let began = Instant::now();
+    while let Err(error) = commit(2, false) {
+        assert!(began.elapsed() < Duration::from_secs(30), "{error}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    check(2);
+    commit(3, true).unwrap();
+    check(3);
+}
+
+#[test]
 fn loads_wait_for_a_server_that_restarts() {
     let server = Server::start();
     let url = server.database();

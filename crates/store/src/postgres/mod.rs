@@ -11,6 +11,7 @@
 //! server that restarts while this process starts costs seconds, not the session.
 
 mod address;
+mod call;
 mod commit;
 mod copy;
 mod link;
@@ -18,7 +19,9 @@ mod log;
 mod read;
 mod schema;
 mod state;
+mod tables;
 mod tls;
+mod work;
 mod written;
 
 pub use address::Address;
@@ -47,6 +50,8 @@ pub(crate) const ROW_PATIENCE: Duration = Duration::from_secs(5);
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest pause between two attempts to connect.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Threads that make rows ready to be sent (and ask for the server's address): one, since events have the machine first.
+const MAKERS: usize = 1;
 /// How often it is told that a table refuses rows.
 const REFUSED_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// How old the size of the database may be.
@@ -201,7 +206,7 @@ fn start_runtime(address: &Address) -> Result<Running, OpenError> {
         server: address.shown().to_owned(),
         why: format!("the thread of its connections cannot be started: {error}"),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(MAKERS).build().map_err(failed)?;
     let handle = runtime.handle().clone();
     let (stop, stopped) = oneshot::channel::<()>();
     let run = move || {
