@@ -2,9 +2,17 @@
 //!
 //! A batch is a run of operations: a tag byte, then length-prefixed key and (for a put) value, little-endian. Reading
 //! trusts nothing: a batch that does not parse is damage, and is answered with `None`.
+//!
+//! A large batch is several frames: each but the last says in front of its operations that more follows, and nothing of a batch whose last
+//! frame is not there counts. The frames before the last are in the journal's file as soon as they are full, so that one is in memory.
 
-use crate::frame;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use crate::journal::PREFIX_BYTES;
+use crate::{StoreError, frame};
 
 /// One change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,25 +36,104 @@ const HEAD_BYTES: usize = frame::HEADER_BYTES + PREFIX_BYTES;
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const CLEAR: u8 = 3;
+/// In front of a frame's operations: its batch goes on in the next frame.
+pub(crate) const MORE: u8 = 4;
 
 /// Operations, with room before them for the frame's header, so that a frame is one buffer and one write.
 #[derive(Debug)]
 pub(crate) struct Batch {
+    /// The last frame.
     pub(crate) buffer: Vec<u8>,
+    /// None for a batch that is one frame however large.
+    pub(crate) spill: Option<Spill>,
+}
+
+/// The frames of a batch that are in the journal's file already, behind its end.
+#[derive(Debug)]
+pub(crate) struct Spill {
+    pub(crate) file: Arc<File>,
+    pub(crate) path: PathBuf,
+    /// A frame is written when it would become longer.
+    pub(crate) frame_bytes: usize,
+    /// Where the next frame goes, and the number of the one before.
+    pub(crate) end: u64,
+    pub(crate) number: u64,
+    /// What the journal knows to be on disk for certain.
+    pub(crate) synced: u64,
+    /// Where the frames are, and how long.
+    pub(crate) frames: Vec<(u64, usize)>,
+    /// Why one could not be written. Nothing is written any more then.
+    pub(crate) failed: Option<StoreError>,
+}
+
+impl Spill {
+    /// Writes a full frame, and leaves an empty one.
+    fn write(&mut self, buffer: &mut Vec<u8>) {
+        if self.failed.is_none() {
+            buffer.insert(HEAD_BYTES, MORE);
+            self.failed = self.written(buffer).err();
+        }
+        buffer.truncate(HEAD_BYTES);
+    }
+
+    fn written(&mut self, buffer: &mut [u8]) -> Result<(), StoreError> {
+        check_length(buffer)?;
+        seal(buffer, self.synced, self.number + 1);
+        self.file.write_all_at(buffer, self.end).map_err(|source| StoreError::from_io(&self.path, "writing", source))?;
+        self.frames.push((self.end, buffer.len()));
+        self.end += buffer.len() as u64;
+        self.number += 1;
+        Ok(())
+    }
+
+    /// A frame that was written, to be applied.
+    pub(crate) fn read(&self, at: (u64, usize)) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; at.1];
+        self.file.read_exact_at(&mut buffer, at.0).ok()?;
+        frame::read(&buffer)?;
+        Some(buffer.split_off(HEAD_BYTES + 1))
+    }
+}
+
+/// Refuses a frame that nothing would read.
+pub(crate) fn check_length(buffer: &[u8]) -> Result<(), StoreError> {
+    if buffer.len() <= frame::PAYLOAD_BYTES_MAX {
+        return Ok(());
+    }
+    Err(StoreError::Refused { what: format!("a row of {} bytes; at most {} fit", buffer.len(), frame::PAYLOAD_BYTES_MAX) })
+}
+
+fn seal(buffer: &mut [u8], synced: u64, number: u64) {
+    if let Some(prefix) = buffer.get_mut(frame::HEADER_BYTES..HEAD_BYTES) {
+        prefix.copy_from_slice(&synced.to_le_bytes());
+    }
+    frame::seal(buffer, number);
 }
 
 impl Batch {
     pub(crate) fn new() -> Batch {
-        Batch { buffer: vec![0; HEAD_BYTES] }
+        Batch { buffer: vec![0; HEAD_BYTES], spill: None }
+    }
+
+    /// Writes the frame if so many bytes more would make it too long.
+    fn make_room(&mut self, more: usize) {
+        if let Some(spill) = &mut self.spill
+            && self.buffer.len() > HEAD_BYTES
+            && self.buffer.len() + more > spill.frame_bytes
+        {
+            spill.write(&mut self.buffer);
+        }
     }
 
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.make_room(key.len() + value.len());
         self.buffer.push(PUT);
         self.run(key);
         self.run(value);
     }
 
     pub(crate) fn delete(&mut self, key: &[u8]) {
+        self.make_room(key.len());
         self.buffer.push(DELETE);
         self.run(key);
     }
@@ -56,16 +143,14 @@ impl Batch {
         self.run(prefix);
     }
 
+    /// Those of the last frame.
     pub(crate) fn operations(&self) -> Operations<'_> {
         Operations { rest: self.buffer.get(HEAD_BYTES..).unwrap_or_default() }
     }
 
     /// Makes the buffer a journal frame.
     pub(crate) fn seal(&mut self, synced: u64, number: u64) {
-        if let Some(prefix) = self.buffer.get_mut(frame::HEADER_BYTES..HEAD_BYTES) {
-            prefix.copy_from_slice(&synced.to_le_bytes());
-        }
-        frame::seal(&mut self.buffer, number);
+        seal(&mut self.buffer, synced, number);
     }
 
     fn run(&mut self, bytes: &[u8]) {

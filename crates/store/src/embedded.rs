@@ -25,6 +25,8 @@ use crate::{
 
 /// How many times its size the journal may grow to while the key-value file cannot take it over; then commits fail.
 const JOURNAL_OVERRUN_MAX: u64 = 8;
+/// A commit is written in frames of about this part of the journal's size, 8 MiB: so much of it is in memory a second time.
+const FRAMES: u64 = 4;
 const RECORD_VERSION: u8 = 1;
 
 /// An open embedded store.
@@ -92,10 +94,11 @@ impl Embedded {
         if inner.kv.journal.len >= self.options.journal_bytes.saturating_mul(JOURNAL_OVERRUN_MAX) {
             inner.fold()?;
         }
-        let mut batch = Batch::new();
+        let mut batch = inner.kv.journal.batch(usize::try_from(self.options.journal_bytes / FRAMES).unwrap_or(usize::MAX));
         let mut all = Vec::with_capacity(commit.shards.len());
         let written = inner.append(&self.options, &commit, &mut batch, &mut all).and_then(|()| inner.kv.apply(&mut batch));
         if let Err(error) = written {
+            inner.kv.journal.abandon();
             for (part, appended) in commit.shards.iter().zip(&all) {
                 if let Some(shard) = inner.shards.get_mut(&part.shard) {
                     shard.segments.abandon(appended);

@@ -97,6 +97,7 @@ pub fn survive(bytes: &[u8]) -> usize {
         at = next + frame.bytes().max(1);
     }
     found += crate::journal::frames(bytes).map(|(_, payload)| crate::batch::Operations::new(payload).count()).sum::<usize>();
+    found += crate::journal::commits(bytes).count();
     found += crate::batch::Operations::new(bytes).filter(Result::is_ok).count();
     found += usize::from(crate::segments::Segment::decode(bytes).is_some());
     let mut sealed = Vec::new();

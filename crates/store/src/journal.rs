@@ -1,6 +1,7 @@
 //! The journal: what was committed since the key-value file was last made durable.
 //!
-//! Frames one after the other behind a 16-byte header, numbered without holes. A frame that is not whole ends the
+//! Frames one after the other behind a 16-byte header, numbered without holes. A commit is one frame, or several: then each but the last says
+//! that more follows, and they count together or not at all. A frame that is not whole ends the
 //! journal: what lies behind it was never acknowledged as durable (a killed writer, or power lost before the next
 //! sync), unless a later whole frame says that the damaged one had been synced. That is damage to durable data, and
 //! is told instead of being read over.
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::StoreError;
-use crate::batch::Batch;
+use crate::batch::{self, Batch, MORE, Spill};
 use crate::error::OpenError;
 use crate::{frame, lock};
 
@@ -73,24 +74,50 @@ impl Journal {
         Ok((journal, Found { bytes, bytes_cut }))
     }
 
-    /// Appends a batch as the next frame. On an error nothing has been appended.
+    /// A batch to be appended, of frames of about so many bytes. It is appended, or [`Journal::abandon`] called, before another is begun.
+    pub(crate) fn batch(&self, frame_bytes: usize) -> Batch {
+        let spill = Spill {
+            file: self.file.clone(),
+            path: self.path.clone(),
+            frame_bytes,
+            end: self.len,
+            number: self.number,
+            synced: self.synced,
+            frames: Vec::new(),
+            failed: None,
+        };
+        Batch { spill: Some(spill), ..Batch::new() }
+    }
+
+    /// Appends a batch as the next frame or frames. On an error nothing has been appended.
     pub(crate) fn append(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
-        if batch.buffer.len() > frame::PAYLOAD_BYTES_MAX {
-            return Err(StoreError::Refused {
-                what: format!("a commit of {} bytes of rows; at most {} fit", batch.buffer.len(), frame::PAYLOAD_BYTES_MAX),
-            });
+        let appended = self.append_last(batch);
+        if appended.is_err() {
+            self.abandon();
         }
-        let number = self.number + 1;
+        appended
+    }
+
+    fn append_last(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+        if let Some(failed) = batch.spill.as_mut().and_then(|spill| spill.failed.take()) {
+            return Err(failed);
+        }
+        let (end, number) = match &batch.spill {
+            Some(spill) => (spill.end, spill.number + 1),
+            None => (self.len, self.number + 1),
+        };
+        batch::check_length(&batch.buffer)?;
         batch.seal(self.synced, number);
-        if let Err(source) = self.file.write_all_at(&batch.buffer, self.len) {
-            // What was written of it must not be taken for a frame's beginning. Should this fail too, the next append
-            // writes over it, and an open cuts it off.
-            let _ = self.file.set_len(self.len);
-            return Err(StoreError::from_io(&self.path, "writing", source));
-        }
-        self.len += batch.buffer.len() as u64;
+        self.file.write_all_at(&batch.buffer, end).map_err(|source| StoreError::from_io(&self.path, "writing", source))?;
+        self.len = end + batch.buffer.len() as u64;
         self.number = number;
         Ok(())
+    }
+
+    /// A batch that was begun is not appended: what was written of it must not be taken for a frame's beginning. Should this fail, the next
+    /// append writes over it, and an open cuts it off.
+    pub(crate) fn abandon(&self) {
+        let _ = self.file.set_len(self.len);
     }
 
     /// Empties the journal, after everything in it has become durable elsewhere.
@@ -125,6 +152,24 @@ pub(crate) fn frames(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     })
 }
 
+/// The commits of a journal that was cut to whole ones, as last number and each frame's operations.
+pub(crate) fn commits(bytes: &[u8]) -> impl Iterator<Item = (u64, Vec<&[u8]>)> {
+    let mut frames = frames(bytes);
+    std::iter::from_fn(move || {
+        let mut parts = Vec::new();
+        loop {
+            let (number, operations) = frames.next()?;
+            match operations.strip_prefix(&[MORE]) {
+                Some(operations) => parts.push(operations),
+                None => {
+                    parts.push(operations);
+                    return Some((number, parts));
+                }
+            }
+        }
+    })
+}
+
 fn read_all(file: &File) -> io::Result<Vec<u8>> {
     let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
     let mut bytes = vec![0; len];
@@ -132,17 +177,21 @@ fn read_all(file: &File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Where the run of whole, consecutive frames ends, and the last one's number.
+/// Where the run of whole, consecutive commits ends, and the last one's number.
 fn whole(bytes: &[u8]) -> (usize, Option<u64>) {
-    let (mut end, mut number) = (HEADER.len(), None);
+    let mut commit = (HEADER.len(), None);
+    let (mut end, mut number) = commit;
     while let Some(frame) = frame::read(bytes.get(end..).unwrap_or_default()) {
         if number.is_some_and(|number| frame.number != number + 1) {
             break;
         }
         number = Some(frame.number);
         end += frame.bytes();
+        if frame.payload.get(PREFIX_BYTES) != Some(&MORE) {
+            commit = (end, number);
+        }
     }
-    (end, number)
+    commit
 }
 
 /// A number behind `last` that a later whole frame knows to have been synced, if there is one: then bytes that had

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use redb::backends::FileBackend;
-use redb::{Database, Durability, ReadableDatabase, ReadableTableMetadata, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase, ReadableTableMetadata, Table, TableDefinition};
 
 use crate::batch::{Batch, Operation, Operations};
 use crate::error::{OpenError, StoreError, is_full};
@@ -55,7 +55,7 @@ impl Kv {
         self.journal.append(batch)?;
         let number = self.journal.number;
         if let Some(database) = &self.database
-            && let Err(error) = write(database, number, batch.operations(), Durability::None)
+            && let Err(error) = write(database, number, Durability::None, |table| fill_from(table, batch))
         {
             // The journal has it, so it is committed. The file catches up when it can be opened again.
             tracing::warn!(path = %self.path.display(), %error, "the key-value file could not be written; the journal goes on alone");
@@ -71,7 +71,7 @@ impl Kv {
         }
         let number = self.journal.number;
         let database = self.database()?;
-        if let Err(error) = write(database, number, Operations::new(&[]), Durability::Immediate) {
+        if let Err(error) = write(database, number, Durability::Immediate, |_| Ok(())) {
             self.database = None;
             return Err(StoreError::from_redb(&self.path, error));
         }
@@ -197,8 +197,8 @@ fn applied(database: &Database) -> Result<u64, redb::Error> {
 fn replay(database: &Database, journal: &[u8]) -> Result<u64, redb::Error> {
     let applied = applied(database)?;
     let mut count = 0;
-    for (number, operations) in journal::frames(journal).filter(|(number, _)| *number > applied) {
-        write(database, number, Operations::new(operations), Durability::None)?;
+    for (number, parts) in journal::commits(journal).filter(|(number, _)| *number > applied) {
+        write(database, number, Durability::None, |table| parts.iter().try_for_each(|part| fill(table, Operations::new(part))))?;
         count += 1;
     }
     Ok(count)
@@ -214,26 +214,50 @@ fn open_error(dir: &Path, error: StoreError) -> OpenError {
     }
 }
 
-fn write(database: &Database, number: u64, operations: Operations<'_>, durability: Durability) -> Result<(), redb::Error> {
+type Rows<'a> = Table<'a, &'static [u8], &'static [u8]>;
+
+/// One transaction: what `fill` does, and the number up to which the file stands then.
+fn write(
+    database: &Database,
+    number: u64,
+    durability: Durability,
+    fill: impl FnOnce(&mut Rows<'_>) -> Result<(), redb::Error>,
+) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(durability)?;
     {
         let mut table = transaction.open_table(ROWS)?;
-        for operation in operations {
-            match operation {
-                Ok(Operation::Put { key, value }) => drop(table.insert(key, value)?),
-                Ok(Operation::Delete { key }) => drop(table.remove(key)?),
-                Ok(Operation::Clear { prefix }) => match after(prefix) {
-                    Some(end) => table.retain_in::<&[u8], _>(prefix..end.as_slice(), |_, _| false)?,
-                    None => table.retain_in::<&[u8], _>(prefix.., |_, _| false)?,
-                },
-                // Its frame passed its checksum, so this program wrote it so.
-                Err(_) => return Err(redb::Error::Corrupted("a commit in the journal does not parse".to_owned())),
-            }
-        }
+        fill(&mut table)?;
         table.insert(APPLIED, number.to_le_bytes().as_slice())?;
     }
     transaction.commit()?;
+    Ok(())
+}
+
+/// A batch that is in the journal: the frames before the last are read back from it, one at a time.
+fn fill_from(table: &mut Rows<'_>, batch: &Batch) -> Result<(), redb::Error> {
+    if let Some(spill) = &batch.spill {
+        for at in &spill.frames {
+            let part = spill.read(*at).ok_or_else(|| redb::Error::Corrupted("a commit in the journal cannot be read back".to_owned()))?;
+            fill(table, Operations::new(&part))?;
+        }
+    }
+    fill(table, batch.operations())
+}
+
+fn fill(table: &mut Rows<'_>, operations: Operations<'_>) -> Result<(), redb::Error> {
+    for operation in operations {
+        match operation {
+            Ok(Operation::Put { key, value }) => drop(table.insert(key, value)?),
+            Ok(Operation::Delete { key }) => drop(table.remove(key)?),
+            Ok(Operation::Clear { prefix }) => match after(prefix) {
+                Some(end) => table.retain_in::<&[u8], _>(prefix..end.as_slice(), |_, _| false)?,
+                None => table.retain_in::<&[u8], _>(prefix.., |_, _| false)?,
+            },
+            // Its frame passed its checksum, so this program wrote it so.
+            Err(_) => return Err(redb::Error::Corrupted("a commit in the journal does not parse".to_owned())),
+        }
+    }
     Ok(())
 }
 

@@ -10,7 +10,8 @@
 //! | `segments/BOT-INDEX-COUNT/N.seg` | event bodies of one shard, append-only, each with a checksum |
 //!
 //! # What survives what
-//! A commit is one checksummed frame at the end of the journal, written with one `write`. The kernel owns written
+//! A commit is one checksummed frame at the end of the journal, written with one `write` (a large one is several frames, of
+//! which none counts without the last). The kernel owns written
 //! bytes, so **a killed process loses nothing that [`Store::commit`] has returned**, and needs no fsync for it. The
 //! same changes go to the key-value file in transactions that are not made durable; every 32 MiB of journal (and at
 //! a clean close) one durable transaction takes them all, and the journal starts again from nothing. At open, whatever

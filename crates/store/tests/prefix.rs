@@ -216,3 +216,66 @@ fn segments_that_lost_their_end_lack_those_entries_and_say_how_many() {
         assert_eq!(after[0].entries.len() as u64 + missing, before.0[0].entries.len() as u64);
     }
 }
+
+const LARGE: ShardKey = SHARDS[0];
+
+/// A commit that is several frames of the journal: every value says which one it is.
+fn large_commit(number: u64, clear_cache: bool) -> Commit {
+    let text = |row: u64| Bytes::from(format!("{number} ").repeat(5 + row as usize % 60));
+    let cache = (0..200_u64).map(|row| (row.to_be_bytes().to_vec(), (row % 9 != number).then(|| text(row)))).collect();
+    let entries = vec![(number, text(7))];
+    Commit { shards: vec![ShardCommit { cache, clear_cache, entries, ..ShardCommit::new(LARGE, 1, Bytes::from(number.to_string())) }] }
+}
+
+/// Which of them the store stands at: all of its rows say so.
+fn stands_at(store: &Store) -> u64 {
+    let loaded = store.load_shard(LARGE).unwrap().unwrap();
+    let number: u64 = std::str::from_utf8(&loaded.record).unwrap().parse().unwrap();
+    let mut rows = 0;
+    let mut each = |key: &[u8], value: &[u8]| {
+        rows += 1;
+        assert_ne!(u64::from_be_bytes(key.try_into().unwrap()) % 9, number);
+        assert!(value.starts_with(format!("{number} ").as_bytes()), "a row of another commit than {number}");
+    };
+    store.load_cache(LARGE, &mut each).unwrap();
+    assert_eq!(rows, (0..200).filter(|row| row % 9 != number).count());
+    assert_eq!(loaded.entries.last().unwrap().0, number);
+    number
+}
+
+#[test]
+fn a_commit_of_many_frames_is_all_there_or_not_at_all_wherever_the_journal_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { sync: SyncPolicy::Never, journal_bytes: 30 << 10, ..Options::default() };
+    let (path, killed) = (dir.path().join("store"), dir.path().join("killed"));
+    let store = Store::open(&path, options).unwrap();
+    store.commit(large_commit(1, false)).unwrap();
+    store.close().unwrap();
+    let store = Store::open(&path, options).unwrap();
+    store.commit(large_commit(2, true)).unwrap();
+    assert_eq!(stands_at(&store), 2);
+    // As a killed process leaves it.
+    copy(&path, &killed);
+    drop(store);
+    let journal = fs::read(killed.join("journal")).unwrap();
+    let frames = journal.windows(4).filter(|four| *four == [0xF7, b'T', b'l', 1]).count();
+    assert!(frames > 2, "{frames} frames in {} bytes", journal.len());
+    for end in (16..journal.len()).step_by(331).chain([journal.len() - 1, journal.len()]) {
+        let place = dir.path().join(format!("cut {end}"));
+        copy(&killed, &place);
+        fs::write(place.join("journal"), &journal[..end]).unwrap();
+        let store = Store::open(&place, options).unwrap();
+        let stands = if end == journal.len() { 2 } else { 1 };
+        assert_eq!(stands_at(&store), stands, "cut at {end} of {}", journal.len());
+        assert_eq!(store.recovery().commits_replayed, stands - 1);
+        // What comes next lies where the cut was, and is there after the next start.
+        store.commit(large_commit(3, true)).unwrap();
+        assert_eq!(stands_at(&store), 3);
+        let again = dir.path().join(format!("again {end}"));
+        copy(&place, &again);
+        assert_eq!(stands_at(&Store::open(&again, options).unwrap()), 3);
+        drop(store);
+        fs::remove_dir_all(&place).unwrap();
+        fs::remove_dir_all(&again).unwrap();
+    }
+}
