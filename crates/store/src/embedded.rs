@@ -288,7 +288,7 @@ impl Embedded {
     /// Closes the store: everything is durable in the key-value file, the journal empty. Dropping it does the same, and
     /// only logs what goes wrong.
     pub(crate) fn close(self) -> Result<(), StoreError> {
-        self.lock().fold()
+        self.lock().close()
     }
 
     fn put_durably(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
@@ -307,7 +307,7 @@ impl Embedded {
 
 impl Drop for Embedded {
     fn drop(&mut self) {
-        if let Err(error) = self.lock().fold() {
+        if let Err(error) = self.lock().close() {
             tracing::warn!(path = %self.path.display(), %error, "the store was not closed cleanly; the next start reads its journal");
         }
     }
@@ -352,6 +352,12 @@ impl Inner {
             self.shards.insert(key, Shard { epoch, last_position, floor, segments });
         }
         Ok(head.map(|head| (head.record, epoch)))
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        self.fold()?;
+        self.kv.close();
+        Ok(())
     }
 
     /// Appends the entries, and writes down all that changes with them.

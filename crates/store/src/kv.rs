@@ -17,7 +17,7 @@ use redb::{Database, Durability, ReadableDatabase, ReadableTableMetadata, Table,
 use crate::batch::{Batch, Operation, Operations};
 use crate::error::{OpenError, StoreError, is_full};
 use crate::journal::{self, Found, Journal};
-use crate::lock;
+use crate::{lock, seal};
 
 const ROWS: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("rows");
 /// Row that holds the number of the last journal frame that the file has taken over.
@@ -43,7 +43,7 @@ impl Kv {
         if !has_state {
             create(dir, &path, cache_bytes)?;
         }
-        let database = open_database(dir, &path, cache_bytes)?;
+        let database = open_database(dir, &path, cache_bytes, seal::broken(&path))?;
         let failed = |error| open_error(dir, StoreError::from_redb(&path, error));
         let (journal, Found { bytes, bytes_cut }) = Journal::open(dir, applied(&database).map_err(failed)?)?;
         let replayed = replay(&database, &bytes).map_err(failed)?;
@@ -76,6 +76,16 @@ impl Kv {
             return Err(StoreError::from_redb(&self.path, error));
         }
         self.journal.reset()
+    }
+
+    /// Closes the file, into which everything has been folded, and seals it.
+    pub(crate) fn close(&mut self) {
+        if self.database.take().is_some()
+            && self.journal.is_empty()
+            && let Err(error) = seal::write(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "the key-value file could not be sealed; the next start takes longer");
+        }
     }
 
     pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
@@ -123,7 +133,7 @@ impl Kv {
     fn database(&mut self) -> Result<&Database, StoreError> {
         if self.database.is_none() {
             let dir = self.path.parent().unwrap_or(Path::new("."));
-            let database = open_database(dir, &self.path, self.cache_bytes).map_err(|error| match error {
+            let database = open_database(dir, &self.path, self.cache_bytes, true).map_err(|error| match error {
                 OpenError::Full { source, .. } => StoreError::Full { path: self.path.clone(), source },
                 OpenError::Corrupt { what, .. } => StoreError::Corrupt { path: self.path.clone(), what },
                 other => StoreError::Io { path: self.path.clone(), doing: "opening", source: std::io::Error::other(other) },
@@ -146,12 +156,13 @@ fn create(dir: &Path, path: &Path, cache_bytes: usize) -> Result<(), OpenError> 
     let failed = |source| lock::opening(dir, &new, source);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(failed)?;
-    drop(open_database(dir, &new, cache_bytes)?);
+    drop(open_database(dir, &new, cache_bytes, false)?);
     std::fs::rename(&new, path).map_err(failed)?;
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)
 }
 
-fn open_database(dir: &Path, path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
+/// `verify`: nothing else says that the file is what was written.
+fn open_database(dir: &Path, path: &Path, cache_bytes: usize, verify: bool) -> Result<Database, OpenError> {
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(|source| lock::opening(dir, path, source))?;
     let corrupt = |what: String| OpenError::Corrupt { path: dir.to_owned(), what: format!("the file {}: {what}", path.display()) };
     // redb would make a new database of an empty file, and the loss would go unnoticed.
@@ -159,12 +170,12 @@ fn open_database(dir: &Path, path: &Path, cache_bytes: usize) -> Result<Database
     if len == 0 && path.ends_with("state.redb") {
         return Err(corrupt("it is empty".to_owned()));
     }
-    // Every checksum is verified at every open: the rows are all read at start anyway, and a plain open would trust a
-    // file that was changed behind its back. Some damage makes redb panic all the same; that must not end the process.
+    // Every checksum is verified at every open of a file that is not known to be as it was closed: a plain open would trust one that was
+    // changed behind its back. Some damage makes redb panic all the same; that must not end the process.
     let opened = panic::catch_unwind(AssertUnwindSafe(|| -> Result<Database, redb::Error> {
         let backend = FileBackend::new(file)?;
         let database =
-            redb::Builder::new().set_cache_size(cache_bytes).set_check_integrity_on_open(len > 0).create_with_backend(backend)?;
+            redb::Builder::new().set_cache_size(cache_bytes).set_check_integrity_on_open(verify && len > 0).create_with_backend(backend)?;
         if len == 0 {
             let new = database.begin_write()?;
             new.open_table(ROWS)?;

@@ -6,6 +6,7 @@
 //! | `format` | the version of the layout, as text |
 //! | `lock` | the pid of the process that has the store open; the lock itself is the kernel's |
 //! | `state.redb` | a key-value file: shard records, epochs, ledgers, meta rows, cache objects |
+//! | `state.seal` | after a clean close: its checksum as a whole |
 //! | `journal` | what was committed since `state.redb` was last made durable |
 //! | `segments/BOT-INDEX-COUNT/N.seg` | event bodies of one shard, append-only, each with a checksum |
 //!
@@ -21,7 +22,7 @@
 //! that [`SyncPolicy`] says. What it leaves is recognised, never believed: each frame and each event body carries a
 //! checksum, the journal is read up to its first frame that is not whole (a prefix of what was committed), and the
 //! key-value file is only ever written durably with its own ordered fsyncs, so its last durable state stays readable.
-//! At every open all checksums of the key-value file are verified.
+//! At every open the key-value file is verified: as a whole where the store was closed cleanly, else page by page.
 //!
 //! # PostgreSQL
 //! [`Store::connect`] keeps the same things in a PostgreSQL database: one transaction a commit, objects as `jsonb` in
@@ -46,6 +47,7 @@ mod kv;
 mod lock;
 mod postgres;
 mod rows;
+mod seal;
 mod segments;
 mod store;
 

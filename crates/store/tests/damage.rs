@@ -48,6 +48,47 @@ fn closed() -> tempfile::TempDir {
     dir
 }
 
+#[test]
+fn a_store_that_was_closed_is_known_by_its_seal_and_without_a_true_one_is_verified_page_by_page() {
+    let rows = |store: &Store| {
+        let mut rows = 0;
+        store.load_cache(SHARD, &mut |_, _| rows += 1).unwrap();
+        rows
+    };
+    let dir = closed();
+    let (seal, state) = (dir.path().join("state.seal"), dir.path().join("state.redb"));
+    let (sealed, before) = (fs::read(&seal).unwrap(), fs::read(&state).unwrap());
+    // While it is open it has none: a killed process leaves none.
+    let store = open(dir.path()).unwrap();
+    assert!(!seal.exists());
+    assert_eq!(rows(&store), ROWS);
+    fill(&store);
+    store.close().unwrap();
+    assert!(seal.exists());
+    // An earlier seal, an earlier file, no seal, something else in its place.
+    for (of_seal, of_state) in [(Some(&sealed[..]), None), (None, Some(&before[..])), (None, None), (Some(&b"something"[..]), None)] {
+        match of_seal {
+            Some(bytes) => fs::write(&seal, bytes).unwrap(),
+            None if of_state.is_none() => fs::remove_file(&seal).unwrap(),
+            None => {}
+        }
+        if let Some(bytes) = of_state {
+            fs::write(&state, bytes).unwrap();
+        }
+        let store = open(dir.path()).unwrap();
+        assert_eq!(rows(&store), ROWS);
+        store.close().unwrap();
+    }
+    // A row's byte that has changed since is noticed by way of the seal, whichever of its copies is the one in use.
+    let mut damaged = fs::read(&state).unwrap();
+    let row = row_value(77);
+    let copies: Vec<usize> = (0..damaged.len() - 300).filter(|at| damaged[*at..].starts_with(&row)).collect();
+    assert!(!copies.is_empty());
+    copies.iter().for_each(|at| damaged[*at] ^= 1);
+    fs::write(&state, damaged).unwrap();
+    assert!(matches!(open(dir.path()), Err(OpenError::Corrupt { .. })));
+}
+
 /// A store as a killed process leaves it: all in the journal.
 fn killed() -> tempfile::TempDir {
     let (live, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
