@@ -46,6 +46,7 @@ mod lookups;
 mod members;
 mod message_events;
 mod messages;
+mod names;
 mod others;
 mod pack;
 mod places;
@@ -113,7 +114,7 @@ pub struct Memory {
     pub tables: u64,
     /// Which guild a channel is in.
     pub indexes: u64,
-    /// Search indexes.
+    /// Search indexes, and members in order where somebody pages through them.
     pub search: u64,
     /// Held for objects to come.
     pub room: u64,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use common::{BASE, BOTH, apply, id};
 use serde_json::{Value as Json, json};
-use trunkline_cache::{Cache, CacheConfig, Found, MemberQuery, SEARCH_IDLE_MS, Users};
+use trunkline_cache::{Cache, CacheConfig, Found, Kind, MemberQuery, SEARCH_IDLE_MS, Users};
 use trunkline_discord::{Dice, EventKind as K};
 
 const NAMES: [&str; 16] = [
@@ -179,4 +179,65 @@ fn an_index_is_counted_and_goes_when_nobody_has_used_it_for_a_while() {
     apply(&mut cache, BOTH[0], K::GuildDelete, &json!({"id": id(1)}));
     assert_eq!(cache.memory().search, 0);
     assert_eq!(cache.find_members(BASE + 1, &query), []);
+}
+
+#[test]
+fn pages_of_a_large_guild_are_those_of_a_list_while_its_members_come_and_go() {
+    for seed in 0..3 {
+        println!("seed={seed}");
+        let mut dice = Dice::new(seed);
+        let mut cache = Cache::default();
+        let member = |user: u64, name: u64| json!({"user": {"id": id(user), "username": format!("name {name}")}, "roles": []});
+        let members: Vec<Json> = (0..6_000).map(|user| member(1_000 + user * 3, user)).collect();
+        apply(&mut cache, BOTH[0], K::GuildCreate, &json!({"id": id(1), "name": "g", "members": members}));
+        let (mut after, mut paged) = (0, 0);
+        for step in 0..1_500 {
+            let user = 1_000 + dice.below(18_000);
+            if dice.below(3) == 0 {
+                apply(&mut cache, BOTH[0], K::GuildMemberRemove, &json!({"guild_id": id(1), "user": {"id": id(user)}}));
+            } else {
+                let mut told = member(user, dice.below(100));
+                told["guild_id"] = json!(id(1));
+                apply(&mut cache, BOTH[0], K::GuildMemberAdd, &told);
+            }
+            if dice.below(500) == 0 {
+                // Somebody searches as well.
+                cache.find_members(BASE + 1, &MemberQuery { prefix: Some("name".into()), limit: 3, ..MemberQuery::default() });
+            }
+            if dice.below(20) == 0 {
+                let page = cache.page(Kind::Member, BASE + 1, after, 500);
+                assert_eq!(page, cache.list(Kind::Member, BASE + 1, after, 500), "seed {seed}, step {step}");
+                paged += page.len();
+                after = if page.len() == 500 { BASE + users(&page)[499] } else { 0 };
+            }
+            cache.tick(step);
+        }
+        assert!(paged > 10_000);
+        assert_eq!(cache.page(Kind::Member, BASE + 1, after, 0), []);
+        assert_eq!(cache.page(Kind::Member, BASE + 1, u64::MAX, 10), []);
+        assert_eq!(cache.page(Kind::Member, BASE + 2, 1, 10), [], "a guild that is not there");
+        assert_eq!(cache.page(Kind::Guild, BASE + 1, 0, 10).len(), 1);
+    }
+}
+
+#[test]
+fn the_order_of_a_large_guilds_members_is_kept_while_somebody_pages_and_counted() {
+    let mut cache = Cache::default();
+    let members: Vec<Json> =
+        (0..5_000).map(|user| json!({"user": {"id": id(1000 + user), "username": format!("name {user}")}, "roles": []})).collect();
+    apply(&mut cache, BOTH[0], K::GuildCreate, &json!({"id": id(1), "name": "g", "members": members}));
+    apply(&mut cache, BOTH[0], K::GuildCreate, &json!({"id": id(2), "name": "h", "members": members[..100]}));
+    assert_eq!(cache.page(Kind::Member, BASE + 1, 0, 10).len(), 10);
+    assert_eq!(cache.page(Kind::Member, BASE + 2, BASE + 1050, 10).len(), 10);
+    assert_eq!(cache.memory().search, 0, "neither a first page nor a small guild is worth it");
+    assert_eq!(cache.page(Kind::Member, BASE + 1, BASE + 3000, 10).len(), 10);
+    let ids = cache.memory().search;
+    assert!((5_000 * 8..5_000 * 9).contains(&ids), "{ids} bytes");
+    // A search by name needs more, and pages use it too.
+    cache.find_members(BASE + 1, &MemberQuery { prefix: Some("name 4".into()), limit: 10, ..MemberQuery::default() });
+    assert!(cache.memory().search > 2 * ids);
+    assert_eq!(users(&cache.page(Kind::Member, BASE + 1, BASE + 3000, 2)), [3001, 3002]);
+    cache.tick(1);
+    cache.tick(1 + SEARCH_IDLE_MS);
+    assert_eq!(cache.memory().search, 0);
 }

@@ -45,7 +45,7 @@ impl GatewayCache for Lookups {
         let call = self.guild_call(&request)?;
         call.keeps(Kind::Member)?;
         let (after, limit) = (request.get_ref().after, limit_of(request.get_ref().limit));
-        let found = call.look(move |cache, guild| cache.list(Kind::Member, guild, after, limit + 1)).await?;
+        let found = call.look(move |cache, guild| cache.page(Kind::Member, guild, after, limit + 1)).await?;
         let page = Page::of_found(found, limit, model::member);
         Ok(Response::new(ListGuildMembersResponse { members: page.items, stale: page.stale, more: page.more }))
     }

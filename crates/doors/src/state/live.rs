@@ -160,7 +160,7 @@ impl Asked<'_> {
     }
 
     async fn list(&self, guild: u64, kind: Kind, page: Page) -> Result<Answer> {
-        let found = self.on(guild, move |cache| cache.list(kind, guild, page.after, page.limit)).await?;
+        let found = self.on(guild, move |cache| cache.page(kind, guild, page.after, page.limit)).await?;
         Ok(listed(found, page))
     }
 

@@ -1,0 +1,409 @@
+//! Members of a guild in order: by id, and by name.
+//!
+//! A [`Part`] is made of many members at once and never changed; what comes later lies in smaller parts beside it, which are merged when
+//! they have grown ([`crate::search`]). Names lie in lower case, one after the other and sorted, so that those with a common beginning
+//! are one stretch. Whose they are is told by the member's place in the list of ids, so that "the first by id" is the smallest number.
+//!
+//! Invariant: no question reads all names, except for one inside of them.
+
+use std::ops::Range;
+
+/// Names are indexed up to this many bytes; Discord's are at most 32 characters.
+const NAME_BYTES_MAX: usize = u8::MAX as usize;
+/// Behind each name: no byte of a text, so that nothing that is looked for begins in one name and ends in the next.
+const END: u8 = 0xFF;
+/// A member that is no more in what is merged.
+const GONE: u32 = u32::MAX;
+
+/// What a name is looked for by, in lower case.
+pub(crate) enum Needle {
+    Whole(String),
+    Start(String),
+    Inside(String),
+}
+
+/// Some members, ascending, with all their names, if these are wanted.
+#[derive(Default)]
+pub(crate) struct Part {
+    ids: Vec<u64>,
+    names: Names,
+}
+
+/// Names in order. Of each: where it begins, whose it is, and where it is among the names in the order of members.
+#[derive(Default)]
+struct Names {
+    text: Vec<u8>,
+    /// One more than there are names.
+    starts: Vec<u32>,
+    /// Places in the list of ids.
+    whose: Vec<u32>,
+    /// All names' places, those of the first member first.
+    by_member: Vec<u32>,
+}
+
+/// Names of members who come ascending by id, before they are sorted.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    ids: Vec<u64>,
+    text: Vec<u8>,
+    names: Vec<Raw>,
+    /// The first of the member who came last.
+    first: usize,
+}
+
+struct Raw {
+    at: u32,
+    len: u8,
+    whose: u32,
+}
+
+impl Gathered {
+    /// The next member, without names so far.
+    pub(crate) fn member(&mut self, id: u64) {
+        debug_assert!(self.ids.last().is_none_or(|last| *last < id), "members come ascending by id");
+        self.ids.push(id);
+        self.first = self.names.len();
+    }
+
+    /// A name of that member.
+    pub(crate) fn name(&mut self, name: &str) {
+        let at = self.text.len();
+        lower(name, &mut self.text);
+        self.text.truncate(at + NAME_BYTES_MAX);
+        let (before, new) = self.text.split_at(at);
+        // A nick is often the name once more.
+        if self.names[self.first..].iter().any(|raw| before.get(raw.range()) == Some(new)) {
+            self.text.truncate(at);
+        } else {
+            self.names.push(Raw { at: at as u32, len: new.len() as u8, whose: self.ids.len().saturating_sub(1) as u32 });
+        }
+    }
+
+    pub(crate) fn sorted(self) -> Part {
+        let Gathered { ids, text, names: raw, .. } = self;
+        let mut order: Vec<(u64, u32)> = (0..).zip(&raw).map(|(place, raw): (u32, &Raw)| (head(&text[raw.range()]), place)).collect();
+        let name = |place: u32| &text[raw[place as usize].range()];
+        order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| name(a.1).cmp(name(b.1))).then(a.1.cmp(&b.1)));
+        let mut names = Names::with_room(text.len(), raw.len());
+        order.iter().for_each(|(_, place)| names.push(name(*place), raw[*place as usize].whose));
+        Part { names: names.closed(ids.len()), ids }
+    }
+}
+
+impl Raw {
+    fn range(&self) -> Range<usize> {
+        self.at as usize..self.at as usize + usize::from(self.len)
+    }
+}
+
+impl Part {
+    /// Members whose names nobody wants.
+    pub(crate) fn of_ids(mut ids: Vec<u64>) -> Part {
+        ids.sort_unstable();
+        ids.shrink_to_fit();
+        Part { ids, names: Names::default() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let names = &self.names;
+        let numbers = names.starts.capacity() + names.whose.capacity() + names.by_member.capacity();
+        self.ids.capacity() * size_of::<u64>() + names.text.capacity() + numbers * size_of::<u32>()
+    }
+
+    /// The first `many` members above `after`.
+    pub(crate) fn after(&self, after: u64, many: usize) -> &[u64] {
+        let rest = &self.ids[self.place_after(after)..];
+        &rest[..rest.len().min(many)]
+    }
+
+    /// Members above `after` with such a name, perhaps more than once and in any order: all of them, or at least the first `many`.
+    pub(crate) fn named(&self, needle: &Needle, after: u64, many: usize, mut each: impl FnMut(u64)) {
+        let from = self.place_after(after) as u32;
+        let each = |whose: u32| each(self.ids[whose as usize]);
+        match needle {
+            Needle::Inside(text) => self.names.inside(text.as_bytes(), from, each),
+            Needle::Start(text) => self.names.first_of(self.names.range(text.as_bytes(), false), from, many, each),
+            Needle::Whole(text) => self.names.first_of(self.names.range(text.as_bytes(), true), from, many, each),
+        }
+    }
+
+    /// What both have: of members in both what the newer one says. `lives` says of the newer one's members whether they are still wanted.
+    pub(crate) fn merge(older: &Part, newer: &Part, lives: impl Fn(u64) -> bool) -> Part {
+        let mut ids = Vec::with_capacity(older.len() + newer.len());
+        let (mut olds, mut news) = (vec![GONE; older.len()], vec![GONE; newer.len()]);
+        let (mut old, mut new) = (0, 0);
+        loop {
+            let place = ids.len() as u32;
+            match (older.ids.get(old), newer.ids.get(new)) {
+                (Some(id), other) if other.is_none_or(|other| id < other) => {
+                    ids.push(*id);
+                    olds[old] = place;
+                    old += 1;
+                }
+                (same, Some(id)) => {
+                    if lives(*id) {
+                        ids.push(*id);
+                        news[new] = place;
+                    }
+                    old += usize::from(same == Some(id));
+                    new += 1;
+                }
+                // The first arm takes every other case.
+                (_, None) => break,
+            }
+        }
+        ids.shrink_to_fit();
+        let mut names = Names::with_room(older.names.text.len() + newer.names.text.len(), older.names.len() + newer.names.len());
+        let (mut old, mut new) = (0, 0);
+        while old < older.names.len() || new < newer.names.len() {
+            let from_old = new == newer.names.len() || (old < older.names.len() && older.names.name(old) <= newer.names.name(new));
+            let (part, at, places) = if from_old { (older, &mut old, &olds) } else { (newer, &mut new, &news) };
+            let whose = places[part.names.whose[*at] as usize];
+            if whose != GONE {
+                names.push(part.names.name(*at), whose);
+            }
+            *at += 1;
+        }
+        Part { names: names.closed(ids.len()), ids }
+    }
+
+    fn place_after(&self, after: u64) -> usize {
+        self.ids.partition_point(|id| *id <= after)
+    }
+}
+
+impl Names {
+    fn with_room(text: usize, names: usize) -> Names {
+        // Each name has its end, and so have all of them.
+        let text = if names == 0 { 0 } else { text + names };
+        let starts = if names == 0 { 0 } else { names + 1 };
+        Names {
+            text: Vec::with_capacity(text),
+            starts: Vec::with_capacity(starts),
+            whose: Vec::with_capacity(names),
+            by_member: Vec::new(),
+        }
+    }
+
+    /// The next name in order.
+    fn push(&mut self, name: &[u8], whose: u32) {
+        self.starts.push(self.text.len() as u32);
+        self.text.extend_from_slice(name);
+        self.text.push(END);
+        self.whose.push(whose);
+    }
+
+    /// With all of them, and with their order by member.
+    fn closed(mut self, members: usize) -> Names {
+        if self.whose.is_empty() {
+            return Names::default();
+        }
+        self.starts.push(self.text.len() as u32);
+        // Where each member's names begin among all in the order of members.
+        let mut next = vec![0_u32; members + 1];
+        self.whose.iter().for_each(|whose| next[*whose as usize + 1] += 1);
+        let mut sum = 0;
+        next.iter_mut().for_each(|count| {
+            sum += *count;
+            *count = sum;
+        });
+        self.by_member = vec![0; self.whose.len()];
+        for (place, whose) in (0_u32..).zip(&self.whose) {
+            let at = &mut next[*whose as usize];
+            self.by_member[*at as usize] = place;
+            *at += 1;
+        }
+        // Merging leaves out what is old.
+        self.text.shrink_to_fit();
+        self.starts.shrink_to_fit();
+        self.whose.shrink_to_fit();
+        self
+    }
+
+    fn len(&self) -> usize {
+        self.whose.len()
+    }
+
+    fn name(&self, place: usize) -> &[u8] {
+        &self.text[self.starts[place] as usize..self.starts[place + 1] as usize - 1]
+    }
+
+    /// The stretch of names that are `wanted`, or begin with it.
+    fn range(&self, wanted: &[u8], whole: bool) -> Range<usize> {
+        let wanted = &wanted[..wanted.len().min(NAME_BYTES_MAX)];
+        let part = |place: usize| {
+            let name = self.name(place);
+            if whole { name } else { &name[..name.len().min(wanted.len())] }
+        };
+        let from = point(0..self.len(), |place| part(place) < wanted);
+        from..point(from..self.len(), |place| part(place) <= wanted)
+    }
+
+    /// The first `many` members, from one on, who have a name in a stretch; or more of them.
+    fn first_of(&self, stretch: Range<usize>, from: u32, many: usize, mut each: impl FnMut(u32)) {
+        // Of a short stretch all are read. Of a long one the first members come soon where members are gone through in order: the fewer,
+        // the longer it is. Where these costs meet, with ten names for one letter in a million and a thousand wanted, it is 30 000 steps.
+        if stretch.len().saturating_mul(stretch.len()) > many.saturating_mul(self.len()) {
+            let first = point(0..self.len(), |place| self.whose[self.by_member[place] as usize] < from);
+            let (mut found, mut last) = (0, None);
+            // Unless they are all old or all new members, which names that are alike may well belong to: then the stretch is shorter.
+            for place in self.by_member[first..].iter().take(stretch.len().saturating_mul(2)) {
+                if stretch.contains(&(*place as usize)) {
+                    let whose = self.whose[*place as usize];
+                    if last != Some(whose) {
+                        if found == many {
+                            return;
+                        }
+                        found += 1;
+                        last = Some(whose);
+                        each(whose);
+                    }
+                }
+            }
+            if self.len() - first <= stretch.len().saturating_mul(2) {
+                return;
+            }
+        }
+        self.whose[stretch].iter().filter(|whose| **whose >= from).for_each(|whose| each(*whose));
+    }
+
+    fn inside(&self, wanted: &[u8], from: u32, mut each: impl FnMut(u32)) {
+        let finder = memchr::memmem::Finder::new(wanted);
+        let (mut at, mut place) = (0, 0);
+        while let Some(hit) = self.text.get(at..).and_then(|rest| finder.find(rest)) {
+            // The next begins behind it.
+            place += self.starts[place..].partition_point(|start| *start as usize <= at + hit);
+            let Some(whose) = place.checked_sub(1).and_then(|place| self.whose.get(place)) else { return };
+            if *whose >= from {
+                each(*whose);
+            }
+            at = self.starts.get(place).map_or(self.text.len(), |start| *start as usize);
+        }
+    }
+}
+
+/// The first place of a range that is not so, where all that are so come first.
+fn point(mut range: Range<usize>, so: impl Fn(usize) -> bool) -> usize {
+    while !range.is_empty() {
+        let middle = range.start + range.len() / 2;
+        if so(middle) {
+            range.start = middle + 1;
+        } else {
+            range.end = middle;
+        }
+    }
+    range.start
+}
+
+/// The beginning of a name as a number in the same order.
+fn head(name: &[u8]) -> u64 {
+    let mut head = [0; 8];
+    let len = name.len().min(8);
+    head[..len].copy_from_slice(&name[..len]);
+    u64::from_be_bytes(head)
+}
+
+/// A name in lower case, behind what is in `out`.
+pub(crate) fn lower(name: &str, out: &mut Vec<u8>) {
+    if name.is_ascii() {
+        out.extend(name.bytes().map(|byte| byte.to_ascii_lowercase()));
+    } else {
+        out.extend_from_slice(name.to_lowercase().as_bytes());
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::print_stdout)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+    use trunkline_discord::Dice;
+
+    fn text(dice: &mut Dice) -> String {
+        let letters = ['a', 'a', 'a', 'B', 'ö', 'Ö', '漢', '\u{10FFFF}', '\0'];
+        (0..dice.below(5)).map(|_| letters[dice.below(letters.len() as u64) as usize]).collect()
+    }
+
+    fn part(members: &BTreeMap<u64, Vec<String>>) -> Part {
+        let mut gathered = Gathered::default();
+        for (id, names) in members {
+            gathered.member(*id);
+            names.iter().for_each(|name| gathered.name(name));
+        }
+        gathered.sorted()
+    }
+
+    fn check(part: &Part, members: &BTreeMap<u64, Vec<String>>, dice: &mut Dice) {
+        let wanted = text(dice).to_lowercase();
+        type Is = fn(&str, &str) -> bool;
+        let needles: [(Needle, Is); 3] = [
+            (Needle::Start(wanted.clone()), |name, wanted| name.starts_with(wanted)),
+            (Needle::Whole(wanted.clone()), |name, wanted| name == wanted),
+            (Needle::Inside(wanted.clone()), |name, wanted| name.contains(wanted)),
+        ];
+        let (after, many) = (dice.below(3_000), 1 + dice.below(30) as usize);
+        for (needle, is) in needles {
+            if matches!(needle, Needle::Inside(_)) && wanted.is_empty() {
+                continue;
+            }
+            let mut found = BTreeSet::new();
+            part.named(&needle, after, many, |id| found.extend([id]));
+            let has = |names: &Vec<String>| names.iter().any(|name| is(&name.to_lowercase(), &wanted));
+            let fits: Vec<u64> = members.iter().filter(|(id, names)| **id > after && has(names)).map(|(id, _)| *id).collect();
+            assert!(found.iter().all(|id| fits.contains(id)), "{wanted:?}: somebody who has no such name");
+            let first: Vec<u64> = fits.into_iter().take(many).collect();
+            assert_eq!(found.into_iter().take(many).collect::<Vec<_>>(), first, "{wanted:?} after {after}");
+        }
+        assert_eq!(part.after(after, many), members.range(after + 1..).map(|(id, _)| *id).take(many).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_first_members_with_a_name_are_found_also_after_merging() {
+        for seed in 0..12 {
+            println!("seed={seed}");
+            let mut dice = Dice::new(seed);
+            let some = |dice: &mut Dice, many: u64| -> BTreeMap<u64, Vec<String>> {
+                let alike = dice.below(2) == 0;
+                let names = |dice: &mut Dice, id: u64| match alike && id > 2_000 {
+                    true => vec!["aaa".to_owned()],
+                    false => (0..dice.below(4)).map(|_| text(dice)).collect(),
+                };
+                (0..many).map(|_| 1 + dice.below(2_500)).collect::<BTreeSet<_>>().into_iter().map(|id| (id, names(dice, id))).collect()
+            };
+            let (mut older, many) = (some(&mut dice, 2_000), dice.below(600));
+            let newer = some(&mut dice, many);
+            (0..20).for_each(|_| check(&part(&older), &older, &mut dice));
+            let lives = |id: u64| !id.is_multiple_of(7);
+            let merged = Part::merge(&part(&older), &part(&newer), lives);
+            older.extend(newer.clone());
+            older.retain(|id, _| lives(*id) || !newer.contains_key(id));
+            assert_eq!(merged.len(), older.len());
+            (0..20).for_each(|_| check(&merged, &older, &mut dice));
+        }
+    }
+
+    #[test]
+    fn names_of_any_length_and_of_nobody_do_no_harm() {
+        let members: BTreeMap<u64, Vec<String>> =
+            [(5, vec!["x".repeat(254) + "öö"]), (6, vec![String::new()]), (u64::MAX, Vec::new())].into();
+        let part = part(&members);
+        let find = |needle: Needle| {
+            let mut found = Vec::new();
+            part.named(&needle, 0, 10, |id| found.push(id));
+            found
+        };
+        assert_eq!(find(Needle::Start("x".repeat(254) + "ö")), [5], "a candidate by as much of the name as is kept");
+        assert_eq!(find(Needle::Start("x".repeat(254))), [5]);
+        assert_eq!(find(Needle::Whole(String::new())), [6]);
+        assert_eq!(find(Needle::Inside("xöx".to_owned())), [0_u64; 0]);
+        assert_eq!(part.after(6, 10), [u64::MAX]);
+        assert!(Part::default().after(0, 10).is_empty());
+        let none = Part::merge(&Part::default(), &Part::of_ids(vec![9, 3]), |_| true);
+        assert_eq!(none.after(0, 10), [3, 9]);
+        none.named(&Needle::Start("x".to_owned()), 0, 10, |_| panic!("ids have no names"));
+    }
+}
