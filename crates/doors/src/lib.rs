@@ -19,6 +19,7 @@ mod admission;
 pub mod client;
 pub mod core_side;
 pub mod door;
+mod gathered;
 pub mod groups;
 pub mod heart;
 pub mod ledger;
@@ -35,6 +36,7 @@ pub mod shares;
 pub mod state;
 pub mod stats;
 mod stream;
+mod unary;
 
 pub use access::{Access, Denied, Scope};
 pub use core_side::{CoreSide, Up};

@@ -415,6 +415,18 @@ impl Looker {
         })
     }
 
+    /// One member, as [`Looker::members`] finds several.
+    ///
+    /// # Errors
+    /// As [`Looker::on_guild`].
+    pub async fn member(&self, bot: u64, guild: u64, user: u64) -> Result<Option<Found>, LookError> {
+        let found = self.on_guild(bot, guild, move |cache| cache.member(guild, user)).await?;
+        if found.is_some() || self.members.get().is_none() {
+            return Ok(found);
+        }
+        Ok(Box::pin(self.members(bot, guild, &[user])).await?.pop().flatten())
+    }
+
     /// Members of a guild, in the order of `users`; those that the cache lacks are asked of Discord, where the bot is set to do so.
     ///
     /// # Errors

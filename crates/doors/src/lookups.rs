@@ -11,7 +11,7 @@ mod call;
 mod commands;
 mod own;
 mod page;
-mod pylon_cache;
+pub(crate) mod pylon_cache;
 mod pylon_gateway;
 pub(crate) mod reads;
 

@@ -3,6 +3,7 @@
 //! HTTP/2 with prior knowledge and HTTP/1 on the same port. Dead peers are found by HTTP/2 pings; a peer that connects
 //! and says nothing is dropped. Every connection is a task; a slow one holds nobody else.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -10,30 +11,74 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
 use axum::response::IntoResponse as _;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tonic::codegen::BoxFuture;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
-use tower::ServiceExt as _;
+use tower::Service as _;
 use trunkline_wire::pylon::gateway::v1::service::gateway_cache_server::GatewayCacheServer;
 use trunkline_wire::pylon::gateway::v1::service::gateway_server::GatewayServer;
 use trunkline_wire::pylon::gateway::v1::service::gateway_worker_group_server::GatewayWorkerGroupServer;
 use trunkline_wire::trunkline::cache::v1::cache_server::CacheServer;
 
 use crate::door::WorkerDoor;
+use crate::gathered::Gathered;
 use crate::limits::SEND_BUFFER_BYTES;
-use crate::lookups::Lookups;
+use crate::lookups::{Lookups, pylon_cache};
 use crate::stats::DoorStats;
+use crate::unary;
 
 /// The other end of a connection, in every request's extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
+
+/// What a port serves.
+#[derive(Clone, Debug)]
+pub struct App {
+    router: Router,
+    /// Answered before the router is asked, which costs as much as finding what is asked for.
+    lookups: Option<Arc<Lookups>>,
+}
+
+impl From<Router> for App {
+    fn from(router: Router) -> App {
+        App { router, lookups: None }
+    }
+}
+
+/// A connection's requests on their way to whom they are for.
+struct Entry {
+    app: App,
+    peer: SocketAddr,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Entry {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let Some(lookups) = self.app.lookups.as_ref().filter(|_| unary::is_plain(&request)) else { return self.route(request) };
+        pylon_cache::answer(lookups, request).unwrap_or_else(|request| self.route(*request))
+    }
+}
+
+impl Entry {
+    fn route(&self, mut request: Request<Incoming>) -> BoxFuture<Response<Body>, Infallible> {
+        request.extensions_mut().insert(Peer(self.peer));
+        // A router is always ready.
+        Box::pin(self.app.router.clone().call(request.map(Body::new)))
+    }
+}
 
 /// Settings of the listener.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +121,7 @@ pub enum ServeError {
 /// The gRPC services (worker stream, lookups, health, reflection v1 and v1alpha) with other routes beside them.
 ///
 /// `extras` must not have a fallback of its own: the answer to unknown gRPC methods is one.
-pub async fn routes(door: &WorkerDoor, lookups: Option<&Lookups>, extras: Router) -> Result<Router, ServeError> {
+pub async fn routes(door: &WorkerDoor, lookups: Option<&Lookups>, extras: Router) -> Result<App, ServeError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<GatewayWorkerGroupServer<WorkerDoor>>().await;
     let stopping = door.stopping();
@@ -115,7 +160,8 @@ pub async fn routes(door: &WorkerDoor, lookups: Option<&Lookups>, extras: Router
         reflection("grpc.reflection.v1alpha.ServerReflection").build_v1alpha()?,
     );
     let routes = routes.add_service(health_service).add_service(v1).add_service(v1alpha);
-    Ok(routes.prepare().into_axum_router().merge(extras).fallback(unknown))
+    let router = routes.prepare().into_axum_router().merge(extras).fallback(unknown);
+    Ok(App { router, lookups: lookups.map(|lookups| Arc::new(lookups.clone())) })
 }
 
 /// What is not served: an unknown gRPC method is told in gRPC's way, anything else in HTTP's, so that a mistyped address is no success.
@@ -128,16 +174,17 @@ pub async fn unknown(request: axum::extract::Request) -> axum::response::Respons
     (axum::http::StatusCode::NOT_FOUND, format!("there is nothing at {path}\n")).into_response()
 }
 
-/// Serves a router on a listener until `shutdown` is done and its connections have ended.
+/// Serves an app, or a router alone, on a listener until `shutdown` is done and its connections have ended.
 ///
 /// Stop the door first ([`WorkerDoor::stop`]): its streams end there, and what is left here are idle connections.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    app: impl Into<App>,
     stats: Arc<DoorStats>,
     options: ServeOptions,
     shutdown: impl Future<Output = ()>,
 ) {
+    let app = app.into();
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(options.connections));
     tokio::pin!(shutdown);
@@ -158,11 +205,11 @@ pub async fn serve(
             continue;
         };
         let watcher = graceful.watcher();
-        let router = router.clone();
+        let app = app.clone();
         let stats = stats.clone();
         tokio::spawn(async move {
             stats.connections_open.add(1);
-            connection(socket, peer, router, options, watcher).await;
+            connection(socket, Entry { app, peer }, options, watcher).await;
             stats.connections_open.sub(1);
             drop(place);
         });
@@ -184,13 +231,8 @@ async fn refused_by_the_system(error: &io::Error) {
     }
 }
 
-async fn connection(
-    socket: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    options: ServeOptions,
-    watcher: hyper_util::server::graceful::Watcher,
-) {
+async fn connection(socket: TcpStream, entry: Entry, options: ServeOptions, watcher: hyper_util::server::graceful::Watcher) {
+    let peer = entry.peer;
     // Events are written whole; waiting for more to fill a packet only costs latency.
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%peer, "nodelay: {error}");
@@ -200,10 +242,6 @@ async fn connection(
         tracing::debug!(%peer, "connection closed: it said nothing");
         return;
     }
-    let service = router.map_request(move |mut request: axum::http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        request.map(axum::body::Body::new)
-    });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http2()
@@ -216,8 +254,8 @@ async fn connection(
         .initial_connection_window_size(1 << 20)
         .max_send_buf_size(SEND_BUFFER_BYTES);
     builder.http1().timer(TokioTimer::new()).header_read_timeout(options.first_byte);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), TowerToHyperService::new(service));
-    if let Err(error) = watcher.watch(connection.into_owned()).await {
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), entry);
+    if let Err(error) = Gathered::new(watcher.watch(connection.into_owned())).await {
         tracing::debug!(%peer, "connection ended: {error}");
     }
 }

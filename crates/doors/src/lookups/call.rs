@@ -101,6 +101,11 @@ impl GuildCall<'_> {
         self.looker.on_guild(self.bot.id, guild, move |cache| look(cache, guild)).await.map_err(refused)
     }
 
+    /// A member, asked of Discord where the cache lacks it and the bot is set to do so.
+    pub(super) async fn member(&self, user: u64) -> Result<Option<Found>, Status> {
+        self.looker.member(self.bot.id, self.guild, user).await.map_err(refused)
+    }
+
     /// Members, asked of Discord where the cache lacks them and the bot is set to do so.
     pub(super) async fn members(&self, users: &[u64]) -> Result<Vec<Option<Found>>, Status> {
         self.looker.members(self.bot.id, self.guild, users).await.map_err(refused)

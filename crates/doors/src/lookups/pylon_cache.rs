@@ -1,5 +1,12 @@
 //! Pylon's `GatewayCache`: 14 lookups in one guild of one bot.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http;
+use hyper::body::Incoming;
+use tonic::codegen::BoxFuture;
 use tonic::{Request, Response, Status};
 use trunkline_cache::{Found, Kind};
 use trunkline_wire::model;
@@ -10,8 +17,48 @@ use trunkline_wire::pylon::gateway::v1::service::gateway_cache_server::GatewayCa
 use crate::lookups::Lookups;
 use crate::lookups::page::{Page, limit_of, of_list, one};
 use crate::lookups::reads;
+use crate::unary;
 
 type Answer<T> = Result<Response<T>, Status>;
+
+/// Answers a call of this service without what routes it elsewhere: single gets are asked by the ten thousand.
+///
+/// # Errors
+/// The request itself, where it is for somebody else.
+pub(crate) fn answer(
+    lookups: &Arc<Lookups>,
+    request: http::Request<Incoming>,
+) -> Result<BoxFuture<http::Response<Body>, Infallible>, Box<http::Request<Incoming>>> {
+    const SERVICE: &str = "/pylon.gateway.v1.service.GatewayCache/";
+    let Some(method) = request.uri().path().strip_prefix(SERVICE) else { return Err(Box::new(request)) };
+    macro_rules! methods {
+        ($($name:literal $method:ident,)*) => {
+            match method {
+                $($name => {
+                    let lookups = lookups.clone();
+                    Ok(Box::pin(async move { Ok(unary::answer(request, async |request| lookups.$method(request).await).await) }))
+                })*
+                _ => Err(Box::new(request)),
+            }
+        };
+    }
+    methods! {
+        "GetGuildMember" get_guild_member,
+        "GetGuild" get_guild,
+        "ListGuildChannels" list_guild_channels,
+        "GetGuildChannel" get_guild_channel,
+        "ListGuildMembers" list_guild_members,
+        "FindGuildMembers" find_guild_members,
+        "GetGuildMemberPresence" get_guild_member_presence,
+        "ListGuildRoles" list_guild_roles,
+        "GetGuildRole" get_guild_role,
+        "ListGuildEmojis" list_guild_emojis,
+        "GetGuildEmoji" get_guild_emoji,
+        "GetGuildMemberVoiceState" get_guild_member_voice_state,
+        "ListGuildChannelVoiceStates" list_guild_channel_voice_states,
+        "GetUser" get_user,
+    }
+}
 
 #[tonic::async_trait]
 impl GatewayCache for Lookups {
@@ -54,7 +101,7 @@ impl GatewayCache for Lookups {
     async fn get_guild_member(&self, request: Request<GetGuildMemberRequest>) -> Answer<GetGuildMemberResponse> {
         let call = self.guild_call(&request)?;
         call.keeps(Kind::Member)?;
-        let found = call.members(&[request.get_ref().user_id]).await?.pop().flatten();
+        let found = call.member(request.get_ref().user_id).await?;
         let (member, stale) = one(found, model::member);
         Ok(Response::new(GetGuildMemberResponse { member, stale }))
     }
