@@ -79,6 +79,15 @@ impl Gathered {
         }
     }
 
+    /// How many members there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.ids.capacity() * size_of::<u64>() + self.text.capacity() + self.names.capacity() * size_of::<Raw>()
+    }
+
     pub(crate) fn sorted(self) -> Part {
         let Gathered { ids, text, names: raw, .. } = self;
         let mut order: Vec<(u64, u32)> = (0..).zip(&raw).map(|(place, raw): (u32, &Raw)| (head(&text[raw.range()]), place)).collect();

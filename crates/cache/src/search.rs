@@ -17,13 +17,17 @@ use crate::key::{Key, Kind};
 use crate::lookups::{Found, Smallest};
 use crate::names::{Gathered, Needle, Part, lower};
 
-/// An index that nobody has used for this long is dropped: building it anew takes a fraction of a second even for the largest guilds.
+/// An index that nobody has used for this long is dropped: building it anew takes a second even for the largest guilds.
 pub const SEARCH_IDLE_MS: u64 = 10 * 60 * 1000;
 /// Changed members who are compared one by one; more are sorted in first. So many cost some hundredths of a millisecond.
 const LOOSE_MAX: usize = 64;
 /// A part is merged into the one before when it has this share of its members: so each is written a few times for every four-fold
 /// growth, and there are few parts.
 const MERGED_FROM: usize = 4;
+/// Members that one step of building an index reads: about a millisecond.
+const STEP_MEMBERS: usize = 1_024;
+/// Members whose names are sorted at once while an index is built: some ten milliseconds.
+const SORTED_MEMBERS: usize = 32_768;
 /// Pages of a guild with fewer members look at all their ids, which takes less than fetching a page.
 const PAGED_MIN: usize = 4_096;
 
@@ -51,10 +55,20 @@ pub(crate) struct Search {
     parts: Vec<Part>,
     /// Members who changed after the last of them.
     loose: HashSet<u64, RandomState>,
+    /// Members who are in no part yet.
+    building: Option<Building>,
     /// It has names, and not ids alone.
     named: bool,
     used: bool,
     used_at_ms: Option<u64>,
+}
+
+/// An index on its way.
+struct Building {
+    /// Ascending, the next one being `ids[next]`.
+    ids: Vec<u64>,
+    next: usize,
+    gathered: Gathered,
 }
 
 impl Search {
@@ -64,7 +78,8 @@ impl Search {
 
     pub(crate) fn bytes(&self) -> u64 {
         let parts: usize = self.parts.iter().map(Part::bytes).sum();
-        let lists = self.parts.capacity() * size_of::<Part>() + self.loose.allocation_size();
+        let building = self.building.as_ref().map_or(0, |building| building.ids.capacity() * size_of::<u64>() + building.gathered.bytes());
+        let lists = building + self.parts.capacity() * size_of::<Part>() + self.loose.allocation_size();
         (parts + lists + size_of::<Search>()) as u64
     }
 
@@ -212,8 +227,22 @@ impl Cache {
         found
     }
 
+    /// One step of building the index by names of a guild, about a millisecond; answers whether it is there. To be called until it is
+    /// before [`Cache::find_members`] and [`Cache::query_members`], which do at once what is left to do: a large guild takes a while.
+    pub fn prepare_search(&mut self, guild: u64) -> bool {
+        self.begin_search(guild, true);
+        self.build_search(guild, STEP_MEMBERS);
+        self.guilds.get(&guild).and_then(|known| known.search.as_ref()).is_none_or(|search| search.building.is_none())
+    }
+
     /// Sees to it that a guild's index is there, and that few members lie beside it.
     fn ready_search(&mut self, guild: u64, named: bool) {
+        self.begin_search(guild, named);
+        self.build_search(guild, usize::MAX);
+        self.settle_search(guild);
+    }
+
+    fn begin_search(&mut self, guild: u64, named: bool) {
         let Some(known) = self.guilds.get_mut(&guild) else { return };
         if known.search.as_ref().is_none_or(|search| named && !search.named) {
             let number = known.number;
@@ -221,18 +250,48 @@ impl Cache {
                 self.searched.push(guild);
             }
             let ids: Vec<u64> = self.ids(Kind::Member, guild).collect();
-            let part = if named { self.names(guild, ids) } else { Part::of_ids(ids) };
+            let mut search = Search { named, ..Search::default() };
             if named {
                 self.tenant.watch(number);
+                // In the order in which Discord lists a guild's members, they lie near each other.
+                let mut ids = ids;
+                ids.sort_unstable();
+                search.building = Some(Building { ids, next: 0, gathered: Gathered::default() });
+            } else {
+                search.parts.push(Part::of_ids(ids));
             }
             if let Some(known) = self.guilds.get_mut(&guild) {
-                known.search = Some(Box::new(Search { parts: vec![part], named, ..Search::default() }));
+                known.search = Some(Box::new(search));
             }
-        } else {
-            self.settle_search(guild);
         }
         if let Some(search) = self.guilds.get_mut(&guild).and_then(|known| known.search.as_mut()) {
             search.used = true;
+        }
+    }
+
+    /// Reads so many members of those that an index lacks.
+    fn build_search(&mut self, guild: u64, many: usize) {
+        let Some(known) = self.guilds.get_mut(&guild) else { return };
+        let Some(mut search) = known.search.take() else { return };
+        if let Some(mut building) = search.building.take() {
+            let to = building.ids.len().min(building.next.saturating_add(many));
+            for at in building.next..to {
+                self.gather(guild, building.ids[at], &mut building.gathered);
+                if building.gathered.len() == SORTED_MEMBERS {
+                    search.parts.push(std::mem::take(&mut building.gathered).sorted());
+                    self.merge_parts(guild, &mut search.parts);
+                }
+            }
+            building.next = to;
+            if to < building.ids.len() {
+                search.building = Some(building);
+            } else {
+                search.parts.push(building.gathered.sorted());
+                self.merge_parts(guild, &mut search.parts);
+            }
+        }
+        if let Some(known) = self.guilds.get_mut(&guild) {
+            known.search = Some(search);
         }
     }
 
@@ -244,40 +303,46 @@ impl Cache {
         if search.named {
             self.tenant.watched(number, &mut search.loose);
         }
-        if search.loose.len() > LOOSE_MAX {
-            let changed: Vec<u64> = search.loose.drain().collect();
+        // Not while it is built: most of these are yet to be read.
+        if search.loose.len() > LOOSE_MAX && search.building.is_none() {
+            let mut changed: Vec<u64> = search.loose.drain().collect();
             // After a quiet time its room would be gone through with every search.
             search.loose.shrink_to(2 * LOOSE_MAX);
-            search.parts.push(if search.named { self.names(guild, changed) } else { Part::of_ids(changed) });
-            while let [.., older, newer] = &search.parts[..]
-                && newer.len() * MERGED_FROM >= older.len()
-            {
-                let first = search.parts.len() == 2;
-                // What is gone hides what an older part says of it, until there is no older one.
-                let lives = |id| !first || self.has(Key::new(Kind::Member, guild, id));
-                let merged = Part::merge(older, newer, lives);
-                search.parts.truncate(search.parts.len() - 2);
-                search.parts.push(merged);
-            }
+            search.parts.push(if search.named {
+                changed.sort_unstable();
+                let mut gathered = Gathered::default();
+                changed.into_iter().for_each(|user| self.gather(guild, user, &mut gathered));
+                gathered.sorted()
+            } else {
+                Part::of_ids(changed)
+            });
+            self.merge_parts(guild, &mut search.parts);
         }
         if let Some(known) = self.guilds.get_mut(&guild) {
             known.search = Some(search);
         }
     }
 
-    /// Members with their names.
-    fn names(&self, guild: u64, mut users: Vec<u64>) -> Part {
-        // In the order in which Discord lists a guild's members, they lie near each other.
-        users.sort_unstable();
-        let mut gathered = Gathered::default();
-        for user in users {
-            gathered.member(user);
-            self.any_name(guild, user, |_, name| {
-                gathered.name(name);
-                false
-            });
+    /// Merges parts that are no longer much smaller than the one before.
+    fn merge_parts(&self, guild: u64, parts: &mut Vec<Part>) {
+        while let [before @ .., older, newer] = &parts[..]
+            && newer.len() * MERGED_FROM >= older.len()
+        {
+            // What is gone hides what an older part says of it, until there is no older one.
+            let lives = |id| !before.is_empty() || self.has(Key::new(Kind::Member, guild, id));
+            let merged = Part::merge(older, newer, lives);
+            parts.truncate(parts.len() - 2);
+            parts.push(merged);
         }
-        gathered.sorted()
+    }
+
+    /// A member with its names.
+    fn gather(&self, guild: u64, user: u64, gathered: &mut Gathered) {
+        gathered.member(user);
+        self.any_name(guild, user, |_, name| {
+            gathered.name(name);
+            false
+        });
     }
 
     /// Whether one of a member's names is such; the first argument says whether it is the display name, which is no name to find members by.

@@ -138,6 +138,9 @@ fn a_search_finds_what_a_look_at_every_member_finds() {
             };
             let fits = |(user, member): (&u64, &Member)| (BASE + user > query.after && member.fits(&query)).then_some(*user);
             let wanted: Vec<u64> = model.iter().filter_map(fits).take(query.limit).collect();
+            if dice.below(3) == 0 {
+                cache.prepare_search(BASE + 1);
+            }
             assert_eq!(users(&cache.find_members(BASE + 1, &query)), wanted, "seed {seed}, step {step}: {query:?}");
             let role = BASE + 20 + dice.below(4);
             let everybody = |(user, member): (&u64, &Member)| {
@@ -240,4 +243,48 @@ fn the_order_of_a_large_guilds_members_is_kept_while_somebody_pages_and_counted(
     cache.tick(1);
     cache.tick(1 + SEARCH_IDLE_MS);
     assert_eq!(cache.memory().search, 0);
+}
+
+#[test]
+fn an_index_that_is_built_in_steps_misses_nobody_who_changes_meanwhile() {
+    for seed in 0..4 {
+        println!("seed={seed}");
+        let mut dice = Dice::new(seed);
+        let mut cache = Cache::default();
+        let member = |user: u64, name: &str| json!({"guild_id": id(1), "user": {"id": id(user), "username": name}, "roles": []});
+        let members: Vec<Json> = (0..40_000).map(|user| member(1_000 + user, "ann")).collect();
+        apply(&mut cache, BOTH[0], K::GuildCreate, &json!({"id": id(1), "name": "g", "members": members}));
+        let mut names: BTreeMap<u64, &str> = (0..40_000).map(|user| (1_000 + user, "ann")).collect();
+        let mut steps = 0;
+        // The guild that is searched for is not there: nothing to build.
+        assert!(cache.prepare_search(BASE + 2));
+        while !cache.prepare_search(BASE + 1) {
+            steps += 1;
+            for _ in 0..30 {
+                let user = 1_000 + dice.below(45_000);
+                if dice.below(3) == 0 {
+                    apply(&mut cache, BOTH[0], K::GuildMemberRemove, &json!({"guild_id": id(1), "user": {"id": id(user)}}));
+                    names.remove(&user);
+                } else {
+                    let name = ["bob", "Anna", "ann"][dice.below(3) as usize];
+                    apply(&mut cache, BOTH[0], K::GuildMemberAdd, &member(user, name));
+                    names.insert(user, name);
+                }
+            }
+            cache.tick(steps);
+            assert!(cache.memory().search > 0);
+            if dice.below(60) == 0 {
+                // Somebody does not wait for it.
+                break;
+            }
+        }
+        assert!(steps > 0);
+        for prefix in ["ann", "anna", "bob", "x"] {
+            let query = MemberQuery { prefix: Some(prefix.into()), limit: 100_000, ..MemberQuery::default() };
+            let wanted: Vec<u64> =
+                names.iter().filter(|(_, name)| name.to_lowercase().starts_with(prefix)).map(|(user, _)| *user).collect();
+            assert_eq!(users(&cache.find_members(BASE + 1, &query)), wanted, "{prefix}");
+        }
+        assert_eq!(cache.page(Kind::Member, BASE + 1, BASE + 1, 100_000).len(), names.len());
+    }
 }

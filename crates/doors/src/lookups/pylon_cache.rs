@@ -114,6 +114,9 @@ impl GatewayCache for Lookups {
         if query.status.is_some() {
             call.keeps(Kind::Presence)?;
         }
+        // A guild's first search builds its index: in steps, between which the core does what else it has to do.
+        let by_name = query.name.is_some() || query.prefix.as_ref().is_some_and(|prefix| !prefix.is_empty());
+        while by_name && !call.look(|cache, guild| cache.prepare_search(guild)).await? {}
         let found = call.look(move |cache, guild| cache.find_members(guild, &query)).await?;
         let page = Page::of_found(found, limit, model::member);
         Ok(Response::new(FindGuildMembersResponse { members: page.items, stale: page.stale, more: page.more }))

@@ -67,6 +67,8 @@ impl Live {
             Query::GuildMembers(guild, page) => asked.list(guild, Kind::Member, page).await,
             Query::GuildEmojis(guild, page) => asked.emojis(guild, page).await,
             Query::SearchMembers { guild, text, page } => {
+                // In steps, as it may be the guild's first search.
+                while asked.on(guild, move |cache| cache.prepare_search(guild)).await? == Some(false) {}
                 let found = asked.on(guild, move |cache| cache.query_members(guild, &text, page.after, page.limit)).await?;
                 Ok(listed(found, page))
             }
