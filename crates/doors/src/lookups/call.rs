@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::http::HeaderName;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 use trunkline_cache::{Cache, Found, Kind};
@@ -11,8 +12,8 @@ use crate::look::{BotEntry, CommandRefused, LookError, Looker};
 use crate::lookups::Lookups;
 
 /// The keys under which an id may be given: ours, and Pylon's.
-const BOT_KEYS: [&str; 2] = ["x-trunkline-bot-id", "x-pylon-bot-id"];
-const GUILD_KEYS: [&str; 2] = ["x-trunkline-guild-id", "x-pylon-guild-id"];
+static BOT_KEYS: [HeaderName; 2] = [HeaderName::from_static("x-trunkline-bot-id"), HeaderName::from_static("x-pylon-bot-id")];
+static GUILD_KEYS: [HeaderName; 2] = [HeaderName::from_static("x-trunkline-guild-id"), HeaderName::from_static("x-pylon-guild-id")];
 
 /// A call about a bot.
 pub(crate) struct BotCall<'a> {
@@ -38,7 +39,7 @@ impl Lookups {
     pub(crate) fn bot_call<T>(&self, request: &Request<T>) -> Result<BotCall<'_>, Status> {
         let scope = self.scope_of(request.metadata())?;
         let directory = self.looker.directory();
-        let bot = match id_of(request.metadata(), BOT_KEYS)? {
+        let bot = match id_of(request.metadata(), &BOT_KEYS)? {
             Some(bot) => directory.bot(bot),
             None => directory.only_bot(),
         };
@@ -61,7 +62,7 @@ impl Lookups {
 
 /// The guild of a call's metadata, where it names one.
 pub(super) fn guild_of(metadata: &MetadataMap) -> Result<Option<u64>, Status> {
-    id_of(metadata, GUILD_KEYS)
+    id_of(metadata, &GUILD_KEYS)
 }
 
 impl<'a> BotCall<'a> {
@@ -125,10 +126,10 @@ fn keeps(bot: &BotEntry, kind: Kind) -> Result<(), Status> {
 }
 
 /// An id under one of several keys. Given twice, it must be the same.
-fn id_of(metadata: &MetadataMap, keys: [&'static str; 2]) -> Result<Option<u64>, Status> {
+fn id_of(metadata: &MetadataMap, keys: &'static [HeaderName; 2]) -> Result<Option<u64>, Status> {
     let mut found: Option<u64> = None;
     for key in keys {
-        for value in metadata.get_all(key) {
+        for value in metadata.as_ref().get_all(key) {
             let id = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok()).filter(|id| *id > 0);
             let Some(id) = id else {
                 return Err(Status::invalid_argument(format!("the metadata's {key} is not an id: it must be a decimal number above 0")));
