@@ -6,6 +6,7 @@
 //! - `peers`: parsing, applying, holding the same world, against the best-known Rust libraries.
 //! - `start`: from a durable copy to the first lookup answered.
 //! - `path`: simulated Discord, node and one worker as processes of their own on two cores; latency at half of the rate asked for.
+//! - `search`: finding members of a guild of 500 000 by the beginning of a name, and paging through them.
 //! - `lookups`: single gets through gRPC while events are applied, against calls that do nothing.
 //! - `shards` (long form only): 720 shards, and what an idle one holds.
 //!
@@ -21,6 +22,7 @@ mod lookups;
 mod path;
 mod peers;
 mod process;
+mod search;
 mod shards;
 mod start;
 mod stream;
@@ -82,7 +84,7 @@ fn main() -> ExitCode {
 }
 
 /// Parts of the table, in its order.
-const PARTS: [&str; 7] = ["decode", "inside", "peers", "start", "path", "lookups", "shards"];
+const PARTS: [&str; 8] = ["decode", "inside", "peers", "start", "search", "path", "lookups", "shards"];
 
 fn bench(form: Form) -> Result<bool> {
     some(form, &PARTS)
@@ -107,6 +109,7 @@ fn some(form: Form, parts: &[&str]) -> Result<bool> {
             ("inside", _) => table.read(&inside(form)?),
             ("peers", Some(worlds)) => peers::measure(form, worlds, &mut table)?,
             ("start", Some(worlds)) => start::measure(form, &worlds.world, &worlds.etf, &mut table)?,
+            ("search", _) => search::measure(form, &mut table)?,
             ("path", _) => path::measure(form, &binary()?, &mut table)?,
             ("lookups", _) => lookups::measure(form, &binary()?, &mut table)?,
             ("shards", _) if !form.short => shards::measure(&binary()?, &mut table)?,

@@ -24,11 +24,7 @@ impl Drop for Process {
 impl Process {
     /// Clock ticks of CPU time so far.
     pub(crate) fn ticks(&self) -> Result<u64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        let fields: Vec<&str> = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
-        // utime and stime are fields 14 and 15; the name in brackets is the second.
-        let field = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok()).ok_or("an unknown form of /proc/PID/stat");
-        Ok(field(11)? + field(12)?)
+        ticks(&self.0.id().to_string())
     }
 
     /// Resident bytes.
@@ -41,6 +37,15 @@ impl Process {
 
 /// The kernel's clock ticks a second, as it tells user space on every Linux.
 pub(crate) const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Clock ticks of CPU time of a process so far; `self` is this one.
+pub(crate) fn ticks(process: &str) -> Result<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
+    // utime and stime are fields 14 and 15; the name in brackets is the second.
+    let field = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok()).ok_or("an unknown form of /proc/PID/stat");
+    Ok(field(11)? + field(12)?)
+}
 
 /// A worker that takes all events of the group `bench` as raw ETF.
 pub(crate) struct Worker {

@@ -96,7 +96,7 @@ fn floor_us() -> Result<f64> {
 }
 
 /// Nanoseconds that this thread has run: a machine that is busy with something else does not count.
-fn thread_ns() -> Result<u64> {
+pub(crate) fn thread_ns() -> Result<u64> {
     // Brings the figure up to date.
     std::thread::yield_now();
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat")?;
