@@ -10,6 +10,8 @@ use std::ops::Range;
 
 /// Names are indexed up to this many bytes; Discord's are at most 32 characters.
 const NAME_BYTES_MAX: usize = u8::MAX as usize;
+/// Names of one member, at most: nick, user name, global name, display name.
+const NAMES_MAX: usize = 4;
 /// Behind each name: no byte of a text, so that nothing that is looked for begins in one name and ends in the next.
 const END: u8 = 0xFF;
 /// A member that is no more in what is merged.
@@ -277,7 +279,16 @@ impl Names {
                 return;
             }
         }
-        self.whose[stretch].iter().filter(|whose| **whose >= from).for_each(|whose| each(*whose));
+        let mut first: Vec<u32> = self.whose[stretch].iter().copied().filter(|whose| *whose >= from).collect();
+        // Picked here, as small numbers that lie together, and not by whoever wants them as ids in order.
+        let enough = many.saturating_mul(NAMES_MAX);
+        if first.len() > enough {
+            first.select_nth_unstable(enough);
+            first.truncate(enough);
+        }
+        first.sort_unstable();
+        first.dedup();
+        first.into_iter().take(many).for_each(each);
     }
 
     fn inside(&self, wanted: &[u8], from: u32, mut each: impl FnMut(u32)) {
