@@ -498,7 +498,7 @@ impl Cache {
             let user_words = words.and_then(|words| words.inside);
             let print = user_words.zip(words).and_then(|(user, words)| Print::without(words.whole, &[("user", user)], &mut self.fresh));
             self.lay_printed(Key::new(Kind::Member, guild, id), scratch.bytes(), print, true);
-            self.tenant.refer_printed(id, number, user.raw(), user_words.and_then(Print::of));
+            self.tenant.refer_printed(id, number, user.raw(), print.and(user_words).and_then(Print::of));
         }
         self.scratch = scratch;
         told.map(|(id, _)| id)

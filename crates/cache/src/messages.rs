@@ -43,6 +43,8 @@ pub(crate) struct Messages {
 
 /// Changes of a message that wait, at most: with more, one is as long as a few messages, and is made of them then.
 const LATER_MAX: usize = 16;
+/// And their bytes, unless the message itself has half as many: of a reaction only little is put into the message.
+const LATER_BYTES_MAX: u64 = 8 * 1024;
 
 struct Message {
     channel: u64,
@@ -193,7 +195,8 @@ impl Messages {
         let Some(message) = self.all.get_mut(&id) else { return 0 };
         self.bytes += later.bytes();
         message.later.push(later);
-        if message.later.len() > LATER_MAX {
+        let waiting: u64 = message.later.iter().map(Later::bytes).sum();
+        if message.later.len() > LATER_MAX || waiting > LATER_BYTES_MAX.max(2 * message.object.bytes.len() as u64) {
             let whole = message.whole();
             self.replace(id, whole);
         }
@@ -376,6 +379,10 @@ mod tests {
         let whole = messages.take_whole(&config, id).unwrap();
         assert_eq!(whole.value().get("content").and_then(|text| text.as_str().map(String::from)), Some("y".to_owned()));
         assert_eq!((messages.bytes, messages.all[&id].later.len()), (whole.bytes.len() as u64, 0));
+        // Of what is large only what the message takes of it stays.
+        let long = json(format!(r#"{{"emoji":{{"id":null,"name":"y"}},"user_id":"5","member":"{}"}}"#, "m".repeat(30_000)));
+        assert_eq!(messages.change(&config, id, Later::Reaction(long, false, Step::Up)), 0);
+        assert!(messages.bytes < 300 && messages.bytes == messages.all[&id].bytes());
         // What changes a message counts for the limit of bytes like a message.
         let long = json(format!(r#"{{"content":"{}"}}"#, "z".repeat(30_000)));
         assert_eq!(messages.change(&config, id, Later::Update(long)), 1);

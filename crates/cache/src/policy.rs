@@ -78,12 +78,12 @@ impl Cache {
         let Some(budget) = self.config.budget_bytes else { return };
         let mut steps = STEPS_MIN + event_bytes / BYTES_A_STEP;
         while steps > 0 && self.bytes_in_use() > budget {
+            // What lies as it came takes less when it is packed: nothing goes while that is enough.
+            if self.pack_oldest() {
+                steps -= 1;
+                continue;
+            }
             let kind = if self.size(Kind::Presence).count > 0 {
-                // Packed they take less: none goes while that is enough.
-                if self.pack_oldest() {
-                    steps -= 1;
-                    continue;
-                }
                 Kind::Presence
             } else if self.messages.size().count > 0 {
                 let gone = self.messages.pop_oldest();

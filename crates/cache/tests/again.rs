@@ -123,3 +123,21 @@ fn a_member_who_left_and_came_back_with_less_is_not_what_the_words_of_before_mad
         assert_eq!(known(&cache, 1), pair("a", "n"));
     }
 }
+
+#[test]
+fn lists_and_users_with_names_like_the_members_do_not_speak_for_them() {
+    let encoding = Encoding::Etf;
+    let mut cache = Cache::new(CacheConfig::default(), Users::default());
+    let mut odd = whole("b", "m");
+    odd["a_user"] = user("a");
+    let d = json!({
+        "id": id(1), "channels": [{"id": id(10)}], "roles": [{"id": id(30)}],
+        "members": [odd], "x_members": [whole("a", "n")], "z_members": [whole("c", "o")],
+    });
+    apply(&mut cache, encoding, K::GuildCreate, &d);
+    assert_eq!(known(&cache, 1), pair("b", "m"));
+    for (name, nick) in [("a", "n"), ("c", "o"), ("b", "m")] {
+        voice(&mut cache, encoding, name, nick);
+        assert_eq!(known(&cache, 1), pair(name, nick));
+    }
+}

@@ -312,3 +312,26 @@ fn presences_that_lie_as_they_came_are_packed_before_the_budget_drops_any() {
     assert_eq!((squeezed.size(Kind::Presence).count, squeezed.evicted(Kind::Presence)), (200, 0));
     assert!(used(&squeezed) <= packed + 1_000);
 }
+
+#[test]
+fn voice_states_that_lie_as_they_came_are_packed_before_the_budget_drops_messages_or_members() {
+    let fill = |budget: Option<u64>, presence_bytes: u64| {
+        let mut cache = cache(CacheConfig { budget_bytes: budget, presence_bytes, ..CacheConfig::default() });
+        say(&mut cache, 101, 10);
+        for user in 0..200 {
+            let member = json!({"user": {"id": id(1_000 + user), "username": "somebody"}, "nick": null, "roles": [], "joined_at": "2020-01-01T00:00:00+00:00"});
+            let d = json!({"guild_id": id(1), "channel_id": id(10), "user_id": id(1_000 + user), "session_id": "s", "self_mute": false, "member": member});
+            assert!(!apply(&mut cache, Encoding::Etf, K::VoiceStateUpdate, &d).malformed);
+        }
+        cache
+    };
+    let packed = used(&fill(None, 0));
+    let raw = used(&fill(None, CacheConfig::PRESENCE_BYTES));
+    assert!(raw > packed + 200 * 50, "{raw} {packed}");
+    let squeezed = fill(Some(packed + 1_000), CacheConfig::PRESENCE_BYTES);
+    assert_eq!(
+        (squeezed.size(Kind::VoiceState).count, squeezed.size(Kind::Member).count, squeezed.size(Kind::Message).count),
+        (200, 200, 1)
+    );
+    assert!(used(&squeezed) <= packed + 1_000);
+}

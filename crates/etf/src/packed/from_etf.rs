@@ -27,6 +27,9 @@ pub(crate) struct Places<'a> {
     pub(crate) found: &'a mut Vec<Place>,
 }
 
+/// Bytes of an element of a list whose places are found, at least on the average: no member is shorter.
+const ELEMENT_BYTES_MIN: usize = 48;
+
 /// Of an element, and of the map inside.
 pub(crate) type Place = [std::ops::Range<usize>; 2];
 
@@ -111,7 +114,8 @@ fn watched(bytes: &[u8], depth: usize, out: &mut Vec<u8>, watch: &mut impl Watch
 /// Appends the ETF map at the start of `bytes` without the entries of the keys that `dropped` names; they are only stepped over. A key is
 /// named by its number, or by its text if it has none. `None`, and nothing is appended: it is no map.
 ///
-/// Of the list under one key, the places are found on the way, if all its elements are maps.
+/// Of the first list under one key, the places are found on the way, if all its elements are maps, and none so short that there could be
+/// many times more of them than bytes that somebody would send for them.
 pub(crate) fn without(
     bytes: &[u8],
     dropped: impl Fn(Result<u16, &[u8]>) -> bool,
@@ -135,11 +139,13 @@ pub(crate) fn without(
         }
         count += 1;
         let value = bytes.get(at..).unwrap_or_default();
-        let listed = term::head(value, 0).filter(|_| value.first() == Some(&term::LIST));
-        match (&mut places, listed) {
-            (Some((key, places)), Some(list)) if bytes.get(start..at).is_some_and(|name| name.ends_with(key.as_bytes())) => {
-                places.found.clear();
-                let length = watched(value, 1, out, places)?;
+        let wanted = places.as_ref().is_some_and(|(key, _)| term::text(bytes.get(start..at).unwrap_or_default()) == Some(key.as_bytes()));
+        let list =
+            term::head(value, 0).filter(|list| value.first() == Some(&term::LIST) && list.children <= value.len() / ELEMENT_BYTES_MIN);
+        // Only the first of them: that is the one that is read.
+        match (if wanted { places.take() } else { None }, list) {
+            (Some((_, mut places)), Some(list)) => {
+                let length = watched(value, 1, out, &mut places)?;
                 for place in places.found.iter_mut().flatten().filter(|place| place.end != 0) {
                     (place.start, place.end) = (at + place.start, at + place.end);
                 }
