@@ -9,7 +9,6 @@
 
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
-use smallvec::SmallVec;
 use trunkline_etf::Value;
 
 use crate::cache::Cache;
@@ -384,20 +383,24 @@ fn of_names(member: Value<'_>, user: Option<Value<'_>>, mut is: impl FnMut(bool,
 /// Whether somebody, whose names `any` goes through, has this name, and one that begins so.
 fn has_names(name: Option<&str>, prefix: &str, any: impl FnOnce(&mut dyn FnMut(bool, &str) -> bool) -> bool) -> bool {
     let (mut named, mut begins) = (name.is_none(), prefix.is_empty());
-    let mut room: SmallVec<[u8; 64]> = SmallVec::new();
     let found = any(&mut |display, found| {
         named |= !display && name == Some(found);
-        if !begins && !display {
-            room.clear();
-            begins = if found.is_ascii() {
-                room.extend(found.bytes().map(|byte| byte.to_ascii_lowercase()));
-                room.starts_with(prefix.as_bytes())
-            } else {
-                found.to_lowercase().starts_with(prefix)
-            };
-        }
+        begins |= !display && begins_with(found, prefix);
         named && begins
     });
     // Somebody without any name fits where none is asked for.
     found || name.is_none() && prefix.is_empty()
+}
+
+/// Whether a name in lower case begins with a text, which is in lower case.
+fn begins_with(name: &str, prefix: &str) -> bool {
+    if name.is_ascii() {
+        name.as_bytes().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+    } else if name.contains('Σ') {
+        // The only letter whose lower case depends on what stands beside it.
+        name.to_lowercase().starts_with(prefix)
+    } else {
+        let mut letters = name.chars().flat_map(char::to_lowercase);
+        prefix.chars().all(|letter| letters.next() == Some(letter))
+    }
 }

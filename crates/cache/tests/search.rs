@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use trunkline_cache::{Cache, CacheConfig, Found, Kind, MemberQuery, SEARCH_IDLE_MS, Users};
 use trunkline_discord::{Dice, EventKind as K};
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 18] = [
     "ann",
     "Ann",
     "ANNA",
@@ -26,6 +26,8 @@ const NAMES: [&str; 16] = [
     "",
     "漢字",
     "漢",
+    "ΣΟΦΟΣ",
+    "σοφ",
     "ann of a very long name indeed",
 ];
 
