@@ -35,6 +35,12 @@ pub fn shared() -> &'static Server {
     SHARED.get_or_init(Server::start)
 }
 
+/// Whether a process is over. Its watcher looks after it only when it is told to end: until then it is there, as one that is over.
+fn ended(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
+    stat.map_or(true, |stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])))
+}
+
 impl Server {
     /// Makes and starts a server.
     pub fn start() -> Server {
@@ -90,8 +96,7 @@ impl Server {
                     return;
                 }
                 // It ends at once while a killed one's last processes still live: then it is started again.
-                let ended =
-                    self.running.lock().unwrap().as_ref().is_none_or(|running| !Path::new("/proc").join(running.pid.to_string()).exists());
+                let ended = self.running.lock().unwrap().as_ref().is_none_or(|running| ended(running.pid));
                 assert!(Instant::now() < deadline, "the server does not start:\n{}", self.log());
                 if ended {
                     break;
