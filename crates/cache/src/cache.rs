@@ -46,6 +46,10 @@ pub struct Cache {
     /// Bytes of all guilds' tables.
     pub(crate) table_bytes: u64,
     pub(crate) changed: HashSet<Key, RandomState>,
+    /// Guilds of which everything has changed: nothing was known of them when they were told whole. Saves a key for each of their objects.
+    pub(crate) changed_guilds: HashSet<u64, RandomState>,
+    /// One that is being told like that.
+    pub(crate) telling: Option<u64>,
     /// Rows that were true only when the stop that wrote them was.
     pub(crate) outdated: Vec<Key>,
     /// Guilds with a search index.
@@ -129,6 +133,8 @@ impl Cache {
             sizes: [Size::default(); Kind::ALL.len()],
             table_bytes: 0,
             changed: HashSet::default(),
+            changed_guilds: HashSet::default(),
+            telling: None,
             outdated: Vec::new(),
             searched: Vec::new(),
             scratch: Packer::default(),
@@ -157,7 +163,7 @@ impl Cache {
         let objects: u64 = Kind::ALL.into_iter().map(|kind| self.size(kind).bytes).sum();
         let search: u64 =
             self.searched.iter().filter_map(|guild| self.guilds.get(guild)?.search.as_ref()).map(|search| search.bytes()).sum();
-        let guilds = self.guilds.allocation_size() + self.changed.allocation_size();
+        let guilds = self.guilds.allocation_size() + self.changed.allocation_size() + self.changed_guilds.allocation_size();
         Memory {
             objects,
             tables: self.table_bytes + self.outside.bytes() + guilds as u64,
@@ -598,7 +604,7 @@ impl Cache {
 
     /// A key's object is another one than the durable copy has.
     pub(crate) fn note(&mut self, key: Key) {
-        if !key.kind.volatile() {
+        if !key.kind.volatile() && self.telling != Some(key.guild) {
             self.changed.insert(key);
         }
         if key.kind == Kind::Member

@@ -137,6 +137,11 @@ impl Cache {
         let empty = self.counts(guild).next().is_none();
         let member_count = member_count.and_then(Value::as_i64);
         self.set_state(guild, State { awaited: false, unavailable: false, stale: false, member_count });
+        if empty {
+            // From here to the end of the lists nothing is taken away.
+            self.telling = Some(guild);
+            self.changed_guilds.insert(guild);
+        }
         self.set_without(Key::of_guild(Kind::Guild, guild), d, SPLIT);
 
         let mut confirmed = Set::with_hasher(RandomState::default());
@@ -169,6 +174,7 @@ impl Cache {
                 }
             }
         }
+        self.telling = None;
         if doubtful {
             self.forget_messages(guild);
         }

@@ -318,3 +318,36 @@ fn a_guild_that_goes_gives_its_bytes_back() {
         assert!(cache.bytes() < before + 64 * 1024, "{} bytes are left of nothing", cache.bytes() - before);
     }
 }
+
+#[test]
+fn a_guild_that_came_whole_is_saved_whole_and_each_of_its_objects_once() {
+    for encoding in BOTH {
+        let mut cache = Cache::new(CacheConfig::default(), Users::default());
+        let member = |user: u64| json!({"user": {"id": id(user), "username": "somebody"}, "nick": null, "roles": [], "deaf": false});
+        let channels: Vec<_> = (10..15).map(|channel| json!({"id": id(channel), "name": "c"})).collect();
+        let d = json!({"id": id(1), "name": "g", "channels": channels, "members": [member(100), member(101), member(102)], "emojis": []});
+        apply(&mut cache, encoding, K::GuildCreate, &d);
+        // Before anything is saved, some of it changes, goes, and comes.
+        apply(&mut cache, encoding, K::ChannelUpdate, &json!({"id": id(10), "guild_id": id(1), "name": "d"}));
+        apply(&mut cache, encoding, K::ChannelDelete, &json!({"id": id(11), "guild_id": id(1)}));
+        apply(&mut cache, encoding, K::GuildMemberRemove, &json!({"guild_id": id(1), "user": {"id": id(101)}}));
+        apply(&mut cache, encoding, K::GuildRoleCreate, &json!({"guild_id": id(1), "role": {"id": id(30)}}));
+        let rows = cache.take_changes();
+        let mut keys: Vec<_> = rows.iter().map(|(key, _)| key.clone()).collect();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), rows.len(), "each once");
+        let mut loaded = Cache::new(CacheConfig::default(), Users::default());
+        for (key, value) in rows.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
+            loaded.load(key, value).unwrap();
+        }
+        assert_eq!(everything(&loaded), everything(&cache));
+        assert_eq!((loaded.size(Kind::Channel).count, loaded.size(Kind::Member).count, loaded.size(Kind::Role).count), (4, 2, 1));
+        assert_eq!((cache.changes_pending(), cache.take_changes().len()), (0, 0));
+        // Told again it is not new: only what differs is saved.
+        let mut again = d.clone();
+        again["channels"] = json!((12..16).map(|channel| json!({"id": id(channel), "name": "c"})).collect::<Vec<_>>());
+        apply(&mut cache, encoding, K::GuildCreate, &again);
+        assert!(cache.take_changes().len() < rows.len());
+    }
+}
