@@ -360,7 +360,7 @@ impl Cache {
         self.print_of_member(told, None, Some(user)) == Some(known)
     }
 
-    /// The same for what has to be packed, and has no user.
+    /// What `merge_bare_member` does, for what has to be packed, and has no user.
     pub(crate) fn merge_told_member(&mut self, key: Key, told: Value<'_>) {
         if let Some(handle) = self.find(key) {
             let put = self.merge_at(key, handle, told, &["user"]);
