@@ -5,12 +5,12 @@
 //! tell as well; and WEBHOOKS_UPDATE and APPLICATION_COMMAND_PERMISSIONS_UPDATE, since neither webhooks nor permissions are kept.
 
 use bytes::Bytes;
-use trunkline_discord::{EventKind, Fields};
+use trunkline_discord::message::Step;
+use trunkline_discord::{EventKind, Fields, Routing, routing};
 use trunkline_etf::Value;
 
 use crate::Change;
 use crate::cache::Cache;
-use crate::edit::Step;
 use crate::key::{Key, Kind};
 
 impl Cache {
@@ -19,12 +19,16 @@ impl Cache {
     ///
     /// Never fails: a payload without what its kind must have changes nothing, and [`Change::malformed`] says so.
     pub fn apply(&mut self, kind: EventKind, d: Value<'_>, body: &Bytes) -> Change {
-        let fields = if looked_at(kind) { Fields::of(d) } else { Fields::new(d.encoding()) };
-        self.apply_found(kind, d, &fields, body)
+        if looked_at(kind) {
+            self.apply_found(kind, d, &Fields::of(d), routing(kind, d), body)
+        } else {
+            self.apply_found(kind, d, &Fields::new(d.encoding()), Routing::default(), body)
+        }
     }
 
-    /// [`Cache::apply`] where decoding has found the fields of `d` already.
-    pub fn apply_found(&mut self, kind: EventKind, d: Value<'_>, fields: &Fields<'_>, body: &Bytes) -> Change {
+    /// [`Cache::apply`] where decoding has found the fields of `d` and its ids already
+    /// ([`Envelope::decode_fields`](trunkline_discord::Envelope::decode_fields)).
+    pub fn apply_found(&mut self, kind: EventKind, d: Value<'_>, fields: &Fields<'_>, ids: Routing, body: &Bytes) -> Change {
         use EventKind as K;
         let change = match kind {
             K::Ready => self.own_user(d.get("user"), false),
@@ -38,7 +42,7 @@ impl Cache {
             K::GuildRoleDelete => self.role_delete(d),
 
             K::GuildMemberAdd => self.member_add(d, fields),
-            K::GuildMemberUpdate => self.member_update(d, fields),
+            K::GuildMemberUpdate => self.member_update(d, fields, ids),
             K::GuildMemberRemove => self.member_remove(fields),
             K::GuildMembersChunk => self.members_chunk(d),
             K::PresenceUpdate => self.presence_update(d, fields, body),
@@ -59,18 +63,18 @@ impl Cache {
             K::ThreadMemberUpdate => self.thread_member(d),
             K::ThreadMembersUpdate => self.thread_members(d),
 
-            K::MessageCreate => self.message_create(d, fields, body),
-            K::MessageUpdate => self.message_update(d, fields, body),
-            K::MessageDelete => self.message_delete(fields),
+            K::MessageCreate => self.message_create(d, fields, ids, body),
+            K::MessageUpdate => self.message_update(d, fields, ids, body),
+            K::MessageDelete => self.message_delete(ids),
             K::MessageDeleteBulk => self.messages_delete(d),
-            K::MessageReactionAdd => self.reaction(d, fields, body, Step::Up),
-            K::MessageReactionRemove => self.reaction(d, fields, body, Step::Down),
+            K::MessageReactionAdd => self.reaction(d, fields, ids, body, Step::Up),
+            K::MessageReactionRemove => self.reaction(d, fields, ids, body, Step::Down),
             K::MessageReactionRemoveAll => self.reactions_clear(d, None),
             K::MessageReactionRemoveEmoji => d.get("emoji").and_then(|emoji| self.reactions_clear(d, Some(emoji))),
             K::MessagePollVoteAdd => self.vote(d, Step::Up),
             K::MessagePollVoteRemove => self.vote(d, Step::Down),
 
-            K::VoiceStateUpdate => self.voice_state_update(d, fields, body),
+            K::VoiceStateUpdate => self.voice_state_update(d, fields, ids, body),
             K::StageInstanceCreate => self.upsert(Kind::StageInstance, d),
             K::StageInstanceUpdate => self.update(Kind::StageInstance, d),
             K::StageInstanceDelete => self.delete(Kind::StageInstance, d),

@@ -194,14 +194,23 @@ impl Cache {
     /// Reads what an event will be compared with, and does nothing with it. What an event names lies anywhere in memory: here the processor
     /// waits for all of it at once, where one after the other would be found by what was read before.
     #[inline]
-    pub(crate) fn glance(&self, guild: u64, channel: Option<u64>, user: Option<u64>) {
+    pub(crate) fn glance(&self, guild: u64, user: u64) {
+        let Some(tables) = self.guilds.get(&guild).map(|guild| &guild.tables) else { return };
+        let member = tables.get(Kind::Member).and_then(|table| table.glance(user));
+        let known = self.tenant.users.glance(user);
+        let member = member.map_or(0, |handle| self.heap.glance(handle));
+        std::hint::black_box(member ^ known.map_or(0, |handle| self.tenant.users.glance_at(handle)));
+    }
+
+    /// The same where members and users are most often told in words that are known already: only their tables are read then.
+    #[inline]
+    pub(crate) fn glance_told(&self, guild: u64, channel: Option<u64>, user: Option<u64>) {
         let Some(tables) = self.guilds.get(&guild).map(|guild| &guild.tables) else { return };
         let here = |kind, id: Option<u64>| id.and_then(|id| tables.get(kind)?.glance(id));
         let (member, channel) = (here(Kind::Member, user), here(Kind::Channel, channel));
         let user = user.and_then(|user| self.tenant.users.glance(user));
-        let byte = |handle: Option<Handle>| handle.map_or(0, |handle| self.heap.glance(handle));
-        let user = user.map_or(0, |user| self.tenant.users.glance_at(user));
-        std::hint::black_box(byte(member) ^ byte(channel) ^ user);
+        let byte = channel.map_or(0, |handle| self.heap.glance(handle));
+        std::hint::black_box((member.is_some(), user.is_some(), byte));
     }
 
     fn tables(&self, kind: Kind, guild: u64) -> Option<&Tables> {
@@ -338,41 +347,52 @@ impl Cache {
         changed
     }
 
+    /// Whether a member was told in these words before, without its user, and has not changed since.
+    pub(crate) fn bare_told_again(&self, key: Key, told: Value<'_>) -> bool {
+        self.has_print(key, Print::of(told))
+    }
+
     /// Takes what was told of a member without its user, if the member is known. `false`: its user was told after all, and nothing has happened.
     pub(crate) fn merge_bare_member(&mut self, key: Key, told: Value<'_>) -> bool {
-        match self.find(key) {
-            Some(handle) if self.config.keeps(key.kind) => {
-                let print = Print::of(told);
-                if print.is_some() && self.heap.print(handle) == print {
-                    return true;
-                }
-                let put = self.compare(key, handle, Way::Merge, told, Without::Refused("user"));
-                put.map(|put| self.set_print(key, handle, put, print)).is_some()
-            }
-            _ => true,
+        if !self.config.keeps(key.kind) {
+            return true;
         }
+        let print = Print::of(told);
+        if self.has_print(key, print) {
+            return true;
+        }
+        let Some(handle) = self.find(key) else { return true };
+        let compared = self.compare(key, handle, Way::Merge, told, Without::Refused("user")).is_some();
+        if compared {
+            self.set_print(key, print);
+        }
+        compared
     }
 
     /// Whether a member, told with its user, was told in the same words before and has not changed since. What has the print of what was taken
     /// then would be taken again.
     pub(crate) fn told_again(&mut self, key: Key, told: Value<'_>, user: Value<'_>) -> bool {
-        let Some(known) = self.find(key).and_then(|handle| self.heap.print(handle)) else { return false };
-        self.print_of_member(told, None, Some(user)) == Some(known)
+        let print = self.print_of_member(told, None, Some(user));
+        self.has_print(key, print)
+    }
+
+    /// Whether a member was told with this print last.
+    fn has_print(&self, key: Key, print: Option<Print>) -> bool {
+        print.is_some_and(|print| self.table(key.kind, key.guild).is_some_and(|table| table.told(key.id, print)))
     }
 
     /// What `merge_bare_member` does, for what has to be packed, and has no user.
     pub(crate) fn merge_told_member(&mut self, key: Key, told: Value<'_>) {
         if let Some(handle) = self.find(key) {
             let put = self.merge_at(key, handle, told, &["user"]);
-            let print = Print::of(told).filter(|_| put.had);
-            self.set_print(key, handle, put, print);
+            self.set_print(key, Print::of(told).filter(|_| put.had));
         }
     }
 
-    /// Remembers what a member was told with, of which what lies there now is made: where it was before, if it has not changed.
-    fn set_print(&mut self, key: Key, before: Handle, put: Put, print: Option<Print>) {
-        if let Some(handle) = if put.changed { self.find(key) } else { Some(before) } {
-            self.heap.set_print(handle, print);
+    /// Remembers what a member was told with, of which what lies there now is made.
+    fn set_print(&mut self, key: Key, print: Option<Print>) {
+        if let Some(table) = self.guilds.get_mut(&key.guild).and_then(|guild| guild.tables.get_mut(key.kind)) {
+            table.set_print(&self.heap, key.id, print);
         }
     }
 
@@ -398,6 +418,9 @@ impl Cache {
         let changed = self.heap.bytes(handle).get(at..at + len) != Some(new);
         if changed {
             self.heap.patch(handle, at, new);
+            if key.kind == Kind::Member {
+                self.set_print(key, None);
+            }
             self.note(key);
         }
         Put { had: true, changed }
@@ -445,14 +468,14 @@ impl Cache {
         let print = self.print_of_member(told, guild_id, user).filter(|_| drop.is_empty());
         if let Some(handle) = known {
             // What has a `guild_id` may tell no more than what was told without it, and is kept with it.
-            if print.is_some() && way == Way::Merge && guild_id.is_none() && self.heap.print(handle) == print {
+            if way == Way::Merge && guild_id.is_none() && self.has_print(key, print) {
                 let changed = user.is_some_and(|user| self.set_user_of(key.id, user));
                 return Put { had: true, changed };
             }
             let mut without: SmallVec<[&str; 8]> = SmallVec::from_slice(drop);
             without.push("user");
             if let Some(mut put) = self.compare(key, handle, way, told, Without::Keys(&without)) {
-                self.set_print(key, handle, put, print);
+                self.set_print(key, print);
                 if let Some(user) = user.filter(|_| !drop.contains(&"user")) {
                     put.changed |= self.set_user_of(key.id, user);
                 }
@@ -546,18 +569,15 @@ impl Cache {
         if let Some(handle) = table.find(&self.heap, key.id) {
             let put = self.lay_over(key, handle, bytes, note);
             if print.is_some() {
-                self.set_print(key, handle, put, print);
+                self.set_print(key, print);
             }
             return put;
         }
-        let handle = match key.kind {
-            Kind::Member => self.heap.put_printed(key.id, print, [bytes, &[]]),
-            _ => self.heap.put(key.id, [bytes, &[]]),
-        };
+        let handle = self.heap.put(key.id, [bytes, &[]]);
         size.count += 1;
         size.bytes += self.heap.cost(handle);
         let before = table.bytes();
-        table.add(key.id, handle);
+        table.add_printed(key.id, handle, print);
         if !key.kind.outside() {
             self.table_bytes = self.table_bytes + table.bytes() - before;
         }
@@ -586,7 +606,7 @@ impl Cache {
         let moved = self.heap.rewrite(handle, [bytes, &[]]);
         let size = &mut self.sizes[key.kind as usize];
         size.bytes = size.bytes - before + self.heap.cost(moved);
-        if moved != handle {
+        if moved != handle || key.kind == Kind::Member {
             let tables = match key.kind.outside() {
                 true => Some(&mut self.outside),
                 false => self.guilds.get_mut(&key.guild).map(|guild| &mut guild.tables),
@@ -594,6 +614,8 @@ impl Cache {
             if let Some(table) = tables.and_then(|tables| tables.get_mut(key.kind)) {
                 table.exchange(&self.heap, key.id, moved);
             }
+        }
+        if moved != handle {
             self.heap.free(handle);
         }
         if note {

@@ -1,8 +1,7 @@
 //! Where the bytes of objects lie: pages of equal slots, named by handles of four bytes.
 //!
 //! A cache holds millions of objects of some hundred bytes. One allocation each would cost a pointer, a length and the allocator's own
-//! bytes for every one of them; here an object costs its slot (its id, its bytes, rounded up to 8) and the handle that names it. Members
-//! and users have room for a print beside their id, of which [`print`](crate::print) tells. Objects
+//! bytes for every one of them; here an object costs its slot (its id, its bytes, rounded up to 8) and the handle that names it. Objects
 //! that lie as an event's own bytes have handles too, so that tables need not know of the difference.
 //!
 //! Invariants: a slot holds one object and nothing else; a page whose last object goes is given back; what is read after it was freed
@@ -11,7 +10,6 @@
 use trunkline_discord::Object;
 use trunkline_etf::{Encoding, Value};
 
-use crate::print::Print;
 use crate::young::Young;
 
 /// Names one object's slot, until the object is freed.
@@ -45,9 +43,6 @@ const SLOT_BYTES_MAX: usize = 1024;
 const CLASSES: usize = SLOT_BYTES_MAX / STEP + 1;
 /// Before an object's bytes: how many bytes of the slot are not used (one byte), and its id.
 const HEAD: usize = 9;
-/// Behind that, where the first byte has this bit: the object's print.
-const PRINTED: u8 = 0x80;
-const PRINT: usize = 6;
 const NONE: u32 = u32::MAX;
 const NO_SLOT: u16 = u16::MAX;
 
@@ -81,18 +76,9 @@ pub(crate) struct Heap {
 impl Heap {
     /// Takes an object in, the parts one after the other.
     pub(crate) fn put(&mut self, id: u64, parts: [&[u8]; 2]) -> Handle {
-        self.put_new(id, None, parts)
-    }
-
-    /// Takes an object in that has a print, or room for one that [`Heap::set_print`] sets.
-    pub(crate) fn put_printed(&mut self, id: u64, print: Option<Print>, parts: [&[u8]; 2]) -> Handle {
-        self.put_new(id, Some(print), parts)
-    }
-
-    fn put_new(&mut self, id: u64, print: Option<Option<Print>>, parts: [&[u8]; 2]) -> Handle {
-        let wanted = head_of(print.is_some()) + parts[0].len() + parts[1].len();
+        let wanted = HEAD + parts[0].len() + parts[1].len();
         if wanted > SLOT_BYTES_MAX {
-            return self.put_large(id, print, parts, wanted);
+            return self.put_large(id, parts, wanted);
         }
         let class = wanted.div_ceil(STEP);
         let page_number = self.page_with_room(class);
@@ -115,7 +101,7 @@ impl Heap {
             slot
         };
         page.live += 1;
-        write(&mut page.bytes[slot * slot_bytes..][..slot_bytes], id, print, parts);
+        write(&mut page.bytes[slot * slot_bytes..][..slot_bytes], id, parts);
         self.used += slot_bytes as u64;
         if page.free == NO_SLOT && page.bytes.len() / slot_bytes == slots_of(class) {
             self.close(page_number);
@@ -124,49 +110,18 @@ impl Heap {
     }
 
     /// Writes other bytes for an object: where the old ones lie if a slot of that size holds them (the same handle is answered), else in
-    /// another place. The old place is then still as it was, because tables read ids there; the caller frees it. One with room for a print
-    /// has it from then on, and no print.
+    /// another place. The old place is then still as it was, because tables read ids there; the caller frees it.
     pub(crate) fn rewrite(&mut self, handle: Handle, parts: [&[u8]; 2]) -> Handle {
-        let (id, print) = (self.id(handle), self.printed(handle).then_some(None));
-        let wanted = head_of(print.is_some()) + parts[0].len() + parts[1].len();
+        let id = self.id(handle);
+        let wanted = HEAD + parts[0].len() + parts[1].len();
         if handle.0 & LARGE == 0
             && let Some(slot) = self.slot_mut(handle)
             && wanted.div_ceil(STEP) * STEP == slot.len()
         {
-            write(slot, id, print, parts);
+            write(slot, id, parts);
             return handle;
         }
-        self.put_new(id, print, parts)
-    }
-
-    fn printed(&self, handle: Handle) -> bool {
-        handle.0 < LARGE | YOUNG && self.slot(handle).first().is_some_and(|first| first & PRINTED != 0)
-    }
-
-    /// An object's print: what was set last, unless its bytes were written since.
-    #[inline]
-    pub(crate) fn print(&self, handle: Handle) -> Option<Print> {
-        match *self.slot(handle) {
-            [first, _, _, _, _, _, _, _, _, a, b, c, d, e, f, ..] if first & PRINTED != 0 => {
-                Print::of_number(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
-            }
-            _ => None,
-        }
-    }
-
-    /// Sets the print of an object that has room for one.
-    pub(crate) fn set_print(&mut self, handle: Handle, print: Option<Print>) {
-        let slot = if handle.0 & LARGE != 0 {
-            self.large.get_mut((handle.0 & !LARGE) as usize).map(|large| &mut **large)
-        } else {
-            self.slot_mut(handle)
-        };
-        if let Some([first, rest @ ..]) = slot
-            && *first & PRINTED != 0
-            && let Some(place) = rest.get_mut(HEAD - 1..HEAD - 1 + PRINT)
-        {
-            place.copy_from_slice(&print_bytes(print));
-        }
+        self.put(id, parts)
     }
 
     /// Takes an object of a guild in as it came.
@@ -251,9 +206,8 @@ impl Heap {
     /// A packed object's bytes; none of one that lies as it came.
     pub(crate) fn bytes(&self, handle: Handle) -> &[u8] {
         let slot = self.slot(handle);
-        let Some(first) = slot.first() else { return &[] };
-        let (head, unused) = (head_of(first & PRINTED != 0), usize::from(first & !PRINTED));
-        slot.get(head..slot.len() - unused).unwrap_or_default()
+        let Some(unused) = slot.first() else { return &[] };
+        slot.get(HEAD..slot.len() - usize::from(*unused)).unwrap_or_default()
     }
 
     /// Puts other bytes in the place of some of an object's.
@@ -263,14 +217,8 @@ impl Heap {
         } else {
             self.slot_mut(handle)
         };
-        let Some(slot) = slot else { return };
-        let printed = slot.first().is_some_and(|first| first & PRINTED != 0);
-        let at = head_of(printed) + at;
-        if let Some(place) = slot.get_mut(at..at + bytes.len()) {
+        if let Some(place) = slot.and_then(|slot| slot.get_mut(HEAD + at..HEAD + at + bytes.len())) {
             place.copy_from_slice(bytes);
-        }
-        if printed {
-            self.set_print(handle, None);
         }
     }
 
@@ -294,9 +242,9 @@ impl Heap {
         self.held + self.young.held() + (around + self.large.capacity() * size_of::<Box<[u8]>>()) as u64
     }
 
-    fn put_large(&mut self, id: u64, print: Option<Option<Print>>, parts: [&[u8]; 2], wanted: usize) -> Handle {
+    fn put_large(&mut self, id: u64, parts: [&[u8]; 2], wanted: usize) -> Handle {
         let mut bytes = vec![0; wanted].into_boxed_slice();
-        write(&mut bytes, id, print, parts);
+        write(&mut bytes, id, parts);
         self.used += wanted as u64;
         self.held += wanted as u64;
         let number = match self.spare_large.pop() {
@@ -391,25 +339,12 @@ fn slots_of(class: usize) -> usize {
     (PAGE_BYTES / (class * STEP)).min(1 << SLOT_BITS)
 }
 
-fn head_of(printed: bool) -> usize {
-    if printed { HEAD + PRINT } else { HEAD }
-}
-
-fn print_bytes(print: Option<Print>) -> [u8; PRINT] {
-    let [a, b, c, d, e, f, ..] = print.map_or(0, Print::number).to_le_bytes();
-    [a, b, c, d, e, f]
-}
-
-fn write(slot: &mut [u8], id: u64, print: Option<Option<Print>>, parts: [&[u8]; 2]) {
-    let head = head_of(print.is_some());
-    let (first, second) = (head + parts[0].len(), head + parts[0].len() + parts[1].len());
+fn write(slot: &mut [u8], id: u64, parts: [&[u8]; 2]) {
+    let (first, second) = (HEAD + parts[0].len(), HEAD + parts[0].len() + parts[1].len());
     // Less than a step, so that it fits the byte.
-    slot[0] = (slot.len() - second) as u8 | if print.is_some() { PRINTED } else { 0 };
+    slot[0] = (slot.len() - second) as u8;
     slot[1..HEAD].copy_from_slice(&id.to_le_bytes());
-    if let Some(print) = print {
-        slot[HEAD..head].copy_from_slice(&print_bytes(print));
-    }
-    slot[head..first].copy_from_slice(parts[0]);
+    slot[HEAD..first].copy_from_slice(parts[0]);
     slot[first..second].copy_from_slice(parts[1]);
 }
 
@@ -428,19 +363,14 @@ mod tests {
         (0..dice.below(longest)).map(|_| dice.below(256) as u8).collect()
     }
 
-    /// Every second object has one.
-    fn print(id: u64) -> Option<Print> {
-        Print::of_number(id & 0xffff_ffff_ffff).filter(|_| id % 2 == 1)
-    }
-
     #[test]
-    fn a_print_is_gone_when_bytes_are_put_in_the_place_of_others() {
+    fn bytes_are_put_in_the_place_of_others_wherever_the_object_lies() {
         for many in [20, 4_000] {
             let mut heap = Heap::default();
-            let handle = heap.put_printed(7, print(77), [&vec![1; many], b"xyz"]);
-            assert_eq!(heap.print(handle), print(77));
+            let handle = heap.put(7, [&vec![1; many], b"xyz"]);
             heap.patch(handle, many, b"abc");
-            assert_eq!((heap.print(handle), heap.bytes(handle).get(many - 1..)), (None, Some(&b"\x01abc"[..])));
+            heap.patch(handle, many + 1, b"abc");
+            assert_eq!((heap.id(handle), heap.bytes(handle).get(many - 1..)), (7, Some(&b"\x01abc"[..])), "and never beyond its end");
         }
     }
 
@@ -458,7 +388,7 @@ mod tests {
                     at if at < put => {
                         let (id, new) = (dice.next_u64(), bytes(&mut dice));
                         let (left, right) = new.split_at(dice.below(new.len() as u64 + 1) as usize);
-                        let handle = if id % 2 == 0 { heap.put(id, [left, right]) } else { heap.put_printed(id, print(id), [left, right]) };
+                        let handle = heap.put(id, [left, right]);
                         assert!(model.iter().all(|(other, _, _)| *other != handle), "a slot is nobody else's");
                         model.push((handle, id, new));
                     }
@@ -471,8 +401,6 @@ mod tests {
                             heap.free(old);
                         }
                         model[at].2 = new;
-                        assert_eq!(heap.print(model[at].0), None, "other bytes, no print");
-                        heap.set_print(model[at].0, print(model[at].1));
                     }
                     _ if !model.is_empty() => {
                         let at = dice.below(model.len() as u64) as usize;
@@ -483,7 +411,6 @@ mod tests {
                 if step % 100 == 0 {
                     for (handle, id, bytes) in &model {
                         assert_eq!((heap.id(*handle), heap.bytes(*handle)), (*id, bytes.as_slice()));
-                        assert_eq!(heap.print(*handle), print(*id));
                     }
                     assert_eq!(heap.used(), model.iter().map(|(handle, _, _)| heap.cost(*handle)).sum::<u64>());
                 }

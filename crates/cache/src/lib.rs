@@ -38,7 +38,6 @@ mod apply;
 mod cache;
 mod channels;
 mod config;
-mod edit;
 mod guilds;
 mod heap;
 mod key;
@@ -71,7 +70,7 @@ pub use rows::{ROW_VERSION, Rows};
 pub use search::{MemberQuery, SEARCH_IDLE_MS};
 pub use users::Users;
 
-use trunkline_discord::{GuildOrigin, Object};
+use trunkline_discord::{GuildOrigin, Previous};
 
 /// What an event meant to the cache.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -80,7 +79,7 @@ pub struct Change {
     /// voice states, messages, threads, the own user and the own membership of a thread, voice channels' status and start time, stages,
     /// sounds, scheduled events, rules, entitlements and subscriptions; of emojis and stickers (the list); and what is deleted of messages,
     /// threads, stages, sounds, scheduled events, rules, entitlements and subscriptions.
-    pub previous: Option<Object>,
+    pub previous: Option<Previous>,
     /// For GUILD_CREATE, why it came.
     pub origin: Option<GuildOrigin>,
     /// The payload lacked what its kind must have. Nothing was changed.
@@ -91,8 +90,8 @@ impl Change {
     pub(crate) const NONE: Change = Change { previous: None, origin: None, malformed: false };
     pub(crate) const MALFORMED: Change = Change { previous: None, origin: None, malformed: true };
 
-    pub(crate) fn previous(previous: Option<Object>) -> Change {
-        Change { previous, ..Change::NONE }
+    pub(crate) fn previous(previous: Option<impl Into<Previous>>) -> Change {
+        Change { previous: previous.map(Into::into), ..Change::NONE }
     }
 }
 

@@ -1,12 +1,12 @@
 //! Members and users.
 
-use trunkline_discord::{Field, Fields};
+use trunkline_discord::message::merged_if;
+use trunkline_discord::{Field, Fields, Routing};
 use trunkline_etf::{Kind as TermKind, Value};
 
 use crate::Change;
 use crate::apply::{id, items, user_id};
 use crate::cache::{Cache, State};
-use crate::edit;
 use crate::key::{Key, Kind};
 use crate::lookups::Smallest;
 use crate::pack::Packed;
@@ -25,10 +25,13 @@ impl Cache {
     }
 
     /// Discord docs, Gateway Events: Guild Member Update. It does not list all fields of a member: what it lacks stays.
-    pub(crate) fn member_update(&mut self, d: Value<'_>, fields: &Fields<'_>) -> Option<Change> {
-        let (guild, user) = found_guild_and_user(fields)?;
+    pub(crate) fn member_update(&mut self, d: Value<'_>, fields: &Fields<'_>, ids: Routing) -> Option<Change> {
+        let (guild, user) = match fields.get(Field::UserId) {
+            None => (ids.guild_id?, ids.user_id?),
+            Some(_) => found_guild_and_user(fields)?,
+        };
         let key = Key::new(Kind::Member, guild, user);
-        self.glance(guild, None, Some(user));
+        self.glance(guild, user);
         let previous = self.before(key);
         self.set_told_member(key, false, d, [fields.get(Field::GuildId), fields.get(Field::User)]);
         Some(Change::previous(previous))
@@ -75,7 +78,7 @@ impl Cache {
     /// Of a presence's user only the id is sure, and no type is promised: what differs in kind from what is known is left out.
     pub(crate) fn merge_user(&mut self, user: u64, told: Value<'_>) {
         let merged = self.tenant.users.read(user, |known| {
-            edit::merged_if(known, told, |name, value| {
+            merged_if(known, told, |name, value| {
                 let known = known.get(name).map_or(value.kind(), Value::kind);
                 let either_null = value.is_null() || known == TermKind::Null;
                 name != "id" && (value.kind() == known || (either_null && name != "username"))

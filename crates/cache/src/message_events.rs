@@ -2,15 +2,14 @@
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use trunkline_discord::{Field, Fields, Object};
+use trunkline_discord::message::{MessageChange, Step, with_vote, without_reactions};
+use trunkline_discord::{Field, Fields, Object, Routing};
 use trunkline_etf::Value;
 
 use crate::Change;
 use crate::apply::{id, ids};
 use crate::cache::Cache;
-use crate::edit::{self, Step};
 use crate::key::{Key, Kind};
-use crate::messages::Later;
 
 /// The flag of a message that only one user sees. Discord docs, Message: Message Flags.
 const EPHEMERAL: u64 = 1 << 6;
@@ -19,15 +18,16 @@ const EPHEMERAL: u64 = 1 << 6;
 const USER_JOIN: u64 = 7;
 
 impl Cache {
-    pub(crate) fn message_create(&mut self, d: Value<'_>, fields: &Fields<'_>, body: &Bytes) -> Option<Change> {
+    pub(crate) fn message_create(&mut self, d: Value<'_>, fields: &Fields<'_>, ids: Routing, body: &Bytes) -> Option<Change> {
         let (message_id, channel_id) = (fields.get(Field::Id)?, fields.get(Field::ChannelId)?);
-        let (message, channel) = (message_id.as_id()?, channel_id.as_id()?);
-        let guild = fields.id(Field::GuildId).or_else(|| self.guild_of_channel(channel)).unwrap_or(0);
+        let (message, channel) = (ids.id?, ids.channel_id?);
+        let guild = ids.guild_id.or_else(|| self.guild_of_channel(channel)).unwrap_or(0);
         if guild != 0 && !self.knows(guild) {
             return Some(Change::NONE);
         }
-        std::hint::black_box(self.messages.glance(channel, message));
-        self.glance(guild, Some(channel), author(fields).and_then(|author| id(author, "id")));
+        let author = author(fields, ids);
+        std::hint::black_box(self.messages.glance(channel));
+        self.glance_told(guild, Some(channel), author.map(|(user, _)| user));
         if self.config.keeps(Kind::Message) {
             let object = Object { encoding: d.encoding(), bytes: body.clone() };
             let dropped = self.messages.insert(&self.config, guild, channel, message, object);
@@ -37,86 +37,104 @@ impl Cache {
         if fields.get(Field::Flags).and_then(Value::as_u64).unwrap_or(0) & EPHEMERAL == 0 {
             match guild {
                 0 => self.note_direct_message(channel_id, message_id, d.get("channel_type")),
-                _ => self.note_message(guild, channel, message_id),
+                _ => self.note_message(guild, channel, message, message_id),
             }
         }
-        self.meet_author(guild, d, fields);
-        self.note_people(guild, fields);
+        if let Some((user, who)) = author {
+            let member = fields.get(Field::Member).filter(|_| guild != 0);
+            let key = Key::new(Kind::Member, guild, user);
+            let again = member.is_some_and(|member| self.bare_told_again(key, member));
+            if let Some(member) = member.filter(|_| !again) {
+                self.meet_author(key, d, member);
+            }
+            self.set(Key::new(Kind::User, 0, user), Some(who));
+            if !again {
+                self.merge_known_member(guild, user, member);
+            }
+        }
+        self.note_mentions(guild, fields);
         Some(Change::NONE)
     }
 
     /// Discord docs, Gateway Events: Message Update.
-    pub(crate) fn message_update(&mut self, d: Value<'_>, fields: &Fields<'_>, body: &Bytes) -> Option<Change> {
-        let (message, _) = (fields.id(Field::Id)?, fields.id(Field::ChannelId)?);
-        let previous = self.messages.take_whole(&self.config, message);
-        let guild = self.messages.guild_of(message).or_else(|| fields.id(Field::GuildId)).unwrap_or(0);
+    pub(crate) fn message_update(&mut self, d: Value<'_>, fields: &Fields<'_>, ids: Routing, body: &Bytes) -> Option<Change> {
+        let (message, channel) = (ids.id?, ids.channel_id?);
+        let known = self.messages.previous(&self.config, channel, message);
+        let guild = known.as_ref().map(|(_, guild)| *guild).or(ids.guild_id).unwrap_or(0);
+        let previous = known.map(|(previous, _)| previous);
         if previous.is_some() {
-            self.change_message(message, Later::Update(Object { encoding: d.encoding(), bytes: body.clone() }));
+            self.change_message(channel, message, MessageChange::Update(Object { encoding: d.encoding(), bytes: body.clone() }));
         }
-        self.note_people(guild, fields);
+        self.note_people(guild, fields, ids);
         Some(Change::previous(previous.filter(|_| !self.doubtful(guild))))
     }
 
     /// `last_message_id` stays, and may point at nothing then.
-    pub(crate) fn message_delete(&mut self, fields: &Fields<'_>) -> Option<Change> {
-        let (message, channel) = (fields.id(Field::Id)?, fields.id(Field::ChannelId)?);
-        let previous = self.message(message).filter(|found| !found.stale).map(|found| found.object);
-        self.messages.remove(message);
-        self.count_deleted(fields.id(Field::GuildId), channel, [message]);
+    pub(crate) fn message_delete(&mut self, ids: Routing) -> Option<Change> {
+        let (message, channel) = (ids.id?, ids.channel_id?);
+        let known = self.messages.take(&self.config, channel, message);
+        let previous = known.filter(|(_, guild)| !self.doubtful(*guild)).map(|(previous, _)| previous);
+        self.count_deleted(ids.guild_id, channel, [message]);
         Some(Change::previous(previous))
     }
 
     pub(crate) fn messages_delete(&mut self, d: Value<'_>) -> Option<Change> {
         let channel = id(d, "channel_id")?;
         let gone = ids(d.get("ids")?);
-        for message in &gone {
-            self.messages.remove(*message);
-        }
+        self.messages.remove_all(channel, &gone);
         self.count_deleted(id(d, "guild_id"), channel, gone);
         Some(Change::NONE)
     }
 
-    pub(crate) fn reaction(&mut self, d: Value<'_>, fields: &Fields<'_>, body: &Bytes, step: Step) -> Option<Change> {
-        let (message, user, _) = (fields.id(Field::MessageId)?, fields.id(Field::UserId)?, fields.get(Field::Emoji)?);
-        self.glance(fields.id(Field::GuildId).unwrap_or(0), None, Some(user));
-        if self.messages.has(&self.config, message) {
+    pub(crate) fn reaction(&mut self, d: Value<'_>, fields: &Fields<'_>, ids: Routing, body: &Bytes, step: Step) -> Option<Change> {
+        let (message, user, _) = (fields.id(Field::MessageId)?, ids.user_id?, fields.get(Field::Emoji)?);
+        let channel = self.channel_of_message(ids.channel_id, message);
+        self.glance_told(ids.guild_id.unwrap_or(0), None, Some(user));
+        if self.messages.has(&self.config, channel, message) {
             let own = self.own_user_id() == Some(user);
-            self.change_message(message, Later::Reaction(Object { encoding: d.encoding(), bytes: body.clone() }, own, step));
+            let told = Object { encoding: d.encoding(), bytes: body.clone() };
+            self.change_message(channel, message, MessageChange::Reaction(told, own, step));
         }
-        if let (Some(guild), Some(member)) = (fields.id(Field::GuildId), fields.get(Field::Member)) {
+        if let (Some(guild), Some(member)) = (ids.guild_id, fields.get(Field::Member)) {
             self.refresh_member(guild, user, member);
         }
         Some(Change::NONE)
     }
 
+    /// Every event of a message names its channel (Discord docs, Gateway Events: Messages); one that does not is bad input, and is understood.
+    fn channel_of_message(&self, channel: Option<u64>, message: u64) -> u64 {
+        channel.or_else(|| self.messages.channel_of(message)).unwrap_or(0)
+    }
+
     /// All reactions of a message, or all of one emoji.
     pub(crate) fn reactions_clear(&mut self, d: Value<'_>, emoji: Option<Value<'_>>) -> Option<Change> {
-        self.rewrite_message(id(d, "message_id")?, |known| edit::without_reactions(known, emoji));
+        let message = id(d, "message_id")?;
+        self.rewrite_message(id(d, "channel_id"), message, |known| without_reactions(known, emoji));
         Some(Change::NONE)
     }
 
     pub(crate) fn vote(&mut self, d: Value<'_>, step: Step) -> Option<Change> {
         let (message, user, answer) = (id(d, "message_id")?, id(d, "user_id")?, d.get("answer_id")?.as_i64()?);
         let own = self.own_user_id() == Some(user);
-        self.rewrite_message(message, |known| edit::with_vote(known, answer, own, step));
+        self.rewrite_message(id(d, "channel_id"), message, |known| with_vote(known, answer, own, step));
         Some(Change::NONE)
     }
 
-    fn change_message(&mut self, message: u64, later: Later) {
-        let dropped = self.messages.change(&self.config, message, later);
+    fn change_message(&mut self, channel: u64, message: u64, change: MessageChange) {
+        let dropped = self.messages.change(&self.config, channel, message, change);
         self.policy.count(Kind::Message, dropped);
     }
 
-    fn rewrite_message(&mut self, message: u64, write: impl FnOnce(Value<'_>) -> Option<Object>) {
-        if let Some(object) = self.messages.get(&self.config, message).and_then(|known| write(known.value())) {
-            self.messages.replace(message, object);
+    fn rewrite_message(&mut self, channel: Option<u64>, message: u64, write: impl FnOnce(Value<'_>) -> Option<Object>) {
+        let channel = self.channel_of_message(channel, message);
+        if let Some(object) = self.messages.get(&self.config, channel, message).and_then(|(known, _)| write(known.value())) {
+            self.messages.replace(channel, message, object);
         }
     }
 
     /// A channel's newest message; a thread counts its messages too. Discord docs, Channel: `message_count` leaves out the message that a
     /// thread began with. A message that came before is not counted again.
-    fn note_message(&mut self, guild: u64, channel: u64, message_id: Value<'_>) {
-        let Some(message) = message_id.as_id() else { return };
+    fn note_message(&mut self, guild: u64, channel: u64, message: u64, message_id: Value<'_>) {
         let keys = [Kind::Channel, Kind::Thread].map(|kind| Key::new(kind, guild, channel));
         let Some((key, handle)) = keys.into_iter().find_map(|key| Some((key, self.find(key)?))) else { return };
         let known = self.at(handle);
@@ -155,13 +173,15 @@ impl Cache {
     }
 
     /// The author is a whole user, except a webhook's; a message's members lack their user. Discord docs, Gateway Events: Message Create.
-    fn note_people(&mut self, guild: u64, fields: &Fields<'_>) {
-        if let Some(author) = author(fields)
-            && let Some(user) = id(author, "id")
-        {
+    fn note_people(&mut self, guild: u64, fields: &Fields<'_>, ids: Routing) {
+        if let Some((user, author)) = author(fields, ids) {
             self.set(Key::new(Kind::User, 0, user), Some(author));
             self.merge_known_member(guild, user, fields.get(Field::Member));
         }
+        self.note_mentions(guild, fields);
+    }
+
+    fn note_mentions(&mut self, guild: u64, fields: &Fields<'_>) {
         for mention in fields.get(Field::Mentions).into_iter().flat_map(Value::items) {
             let [user, member] = mention.get_all(["id", "member"]);
             if let Some(user) = user.and_then(Value::as_id) {
@@ -173,15 +193,12 @@ impl Cache {
     /// Who writes is a member: one of whom nobody has told before is known from then on, if all of a member is told. Without the members
     /// intent there is no other way to learn of most. Those who are only mentioned, or whose message is changed, may have left since.
     /// Who has just joined is left to GUILD_MEMBER_ADD, which counts members: it would not if the message came first.
-    fn meet_author(&mut self, guild: u64, d: Value<'_>, fields: &Fields<'_>) {
-        if let (Some(author), Some(member)) = (author(fields), fields.get(Field::Member))
-            && let Some(user) = id(author, "id")
-            && guild != 0
-            && !self.has(Key::new(Kind::Member, guild, user))
+    fn meet_author(&mut self, key: Key, d: Value<'_>, member: Value<'_>) {
+        if !self.has(key)
             && member.get("joined_at").is_some_and(|at| !at.is_null())
             && d.get("type").and_then(Value::as_u64) != Some(USER_JOIN)
         {
-            self.set_without(Key::new(Kind::Member, guild, user), member, &["user"]);
+            self.set_without(key, member, &["user"]);
         }
     }
 
@@ -210,9 +227,12 @@ impl Cache {
     }
 }
 
-/// A message's author, unless it is a webhook.
-fn author<'a>(fields: &Fields<'a>) -> Option<Value<'a>> {
-    fields.get(Field::Author).filter(|_| fields.get(Field::WebhookId).is_none_or(Value::is_null))
+/// A message's author with its id, unless it is a webhook.
+fn author<'a>(fields: &Fields<'a>, ids: Routing) -> Option<(u64, Value<'a>)> {
+    let author = fields.get(Field::Author).filter(|_| fields.get(Field::WebhookId).is_none_or(Value::is_null))?;
+    // The user of a message is its author, where no `user_id` says otherwise.
+    let user = if fields.get(Field::UserId).is_none() { ids.user_id } else { id(author, "id") };
+    Some((user?, author))
 }
 
 /// A term written here.

@@ -2,22 +2,26 @@
 //!
 //! A message is kept as the event's own bytes, which the event's log shares: most messages are gone again before anybody
 //! asks for them, and packing each would cost more than it saves. For the same reason what changes a message (an edit, a reaction) is kept
-//! beside it as it came, and put into it when somebody asks, or when there is too much of it. Ids are dates, and messages come nearly in their order:
-//! two queues of ids, a channel's and that of all, have the oldest in front and grow at the back. What goes otherwise
-//! stays in the queue of all until it comes to the front, or until there is too much of that.
+//! beside it as it came, and put into it when somebody asks, or when there is too much of it.
+//!
+//! Ids are dates, and messages come nearly in their order: each channel has its messages in a queue, the oldest in front, and there is a queue
+//! of the ids of all; both grow at the back. A message is found in its channel, which all events name, from the back; without its channel, by the
+//! queue of all. What goes otherwise stays in that queue until it comes to the front, or until there is too much of that. A table of all
+//! messages by id was here before: it cost most messages two places in memory that nothing else needs.
 //!
 //! There is no clock here. A message's age is the distance between its id and the newest id that was seen, so that
 //! nothing grows old while nothing happens.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use trunkline_discord::{Object, created_at_ms};
+use trunkline_discord::message::{Changes, MessageChange};
+use trunkline_discord::{Object, Previous, created_at_ms};
 use trunkline_etf::Value;
 
 use crate::Size;
 use crate::cache::{Cache, Found, Map};
 use crate::config::CacheConfig;
-use crate::edit::{self, Reaction, Step};
 use crate::key::{Key, Kind};
 
 /// Messages that one message may drive out because of their age: so much work is one event's at most, and what is too old is not answered
@@ -31,78 +35,64 @@ const ORDER_MIN: usize = 1_024;
 /// Messages of a shard's channels.
 #[derive(Default)]
 pub(crate) struct Messages {
-    all: Map<u64, Message>,
-    /// Ascending, each once: the ids of all messages, and of some that are gone.
-    order: VecDeque<u64>,
     channels: Map<u64, Channel>,
+    /// Ascending, each once: the ids of all messages with their channels, and of some that are gone.
+    order: VecDeque<(u64, u64)>,
     /// Channels with messages, by guild; 0 for those in none.
     guilds: Map<u64, Vec<u64>>,
+    count: usize,
     bytes: u64,
     newest_ms: u64,
 }
 
 /// Changes of a message that wait, at most: with more, one is as long as a few messages, and is made of them then.
-const LATER_MAX: usize = 16;
+const CHANGES_MAX: usize = 16;
 /// And their bytes, unless the message itself has half as many: of a reaction only little is put into the message.
-const LATER_BYTES_MAX: u64 = 8 * 1024;
+const CHANGES_BYTES_MAX: u64 = 8 * 1024;
 
 struct Message {
-    channel: u64,
+    id: u64,
     object: Object,
-    /// What has changed it since, in that order.
-    later: Vec<Later>,
-}
-
-/// A change of a message that is kept as it came.
-#[derive(Clone)]
-pub(crate) enum Later {
-    /// A MESSAGE_UPDATE's data.
-    Update(Object),
-    /// A reaction's data; whether it is the bot's own, and whether it comes or goes.
-    Reaction(Object, bool, Step),
-}
-
-impl Later {
-    fn bytes(&self) -> u64 {
-        let (Later::Update(object) | Later::Reaction(object, ..)) = self;
-        object.bytes.len() as u64
-    }
-
-    /// The message with this change; `None` where it changes nothing.
-    fn change(&self, known: Value<'_>) -> Option<Object> {
-        match self {
-            Later::Update(update) => edit::updated(known, update.value()),
-            Later::Reaction(told, own, step) => {
-                let [emoji, kind, burst, colors] = told.value().get_all(["emoji", "type", "burst", "burst_colors"]);
-                let burst = kind.and_then(Value::as_u64) == Some(1) || burst.and_then(Value::as_bool) == Some(true);
-                edit::with_reaction(known, Reaction { emoji: emoji?, burst, own: *own, colors }, *step)
-            }
-        }
-    }
+    /// What has changed it since.
+    changes: Option<Arc<Changes>>,
 }
 
 impl Message {
     fn bytes(&self) -> u64 {
-        self.object.bytes.len() as u64 + self.later.iter().map(Later::bytes).sum::<u64>()
+        self.object.bytes.len() as u64 + self.changes.as_ref().map_or(0, |changes| changes.bytes())
     }
 
     /// The message as it is by now.
     fn whole(&self) -> Object {
-        let mut object = self.object.clone();
-        for later in &self.later {
-            if let Some(changed) = later.change(object.value()) {
-                object = changed;
-            }
+        match &self.changes {
+            None => self.object.clone(),
+            Some(changes) => changes.applied(&self.object),
         }
-        object
+    }
+
+    /// The same, to be written when somebody wants it.
+    fn previous(&self) -> Previous {
+        match &self.changes {
+            None => self.object.clone().into(),
+            Some(changes) => Previous::changed(self.object.clone(), changes.clone()),
+        }
     }
 }
 
 #[derive(Default)]
 struct Channel {
     guild: u64,
-    /// Ascending.
-    ids: VecDeque<u64>,
+    /// Ascending by id.
+    messages: VecDeque<Message>,
+}
+
+impl Channel {
+    fn place(&self, id: u64) -> Option<usize> {
+        match self.messages.back() {
+            Some(last) if last.id == id => Some(self.messages.len() - 1),
+            _ => self.messages.binary_search_by_key(&id, |message| message.id).ok(),
+        }
+    }
 }
 
 impl Messages {
@@ -112,40 +102,66 @@ impl Messages {
             return 0;
         }
         self.newest_ms = self.newest_ms.max(created_at_ms(id));
-        self.bytes += object.bytes.len() as u64;
-        if let Some(told) = self.all.insert(id, Message { channel, object, later: Vec::new() }) {
-            self.bytes -= told.bytes();
-            self.leave(told.channel, id);
-        }
-        put_in_order(&mut self.order, id);
+        self.put_in_order(channel, id);
         let known = self.channels.entry(channel).or_default();
-        if known.ids.is_empty() {
+        if known.messages.is_empty() {
             known.guild = guild;
             self.guilds.entry(guild).or_default().push(channel);
         }
-        put_in_order(&mut known.ids, id);
-        while known.ids.len() > config.message_count as usize
-            && let Some(oldest) = known.ids.pop_front()
-        {
-            if let Some(gone) = self.all.remove(&oldest) {
-                self.bytes -= gone.bytes();
+        self.bytes += object.bytes.len() as u64;
+        self.count += 1;
+        let message = Message { id, object, changes: None };
+        if known.messages.back().is_none_or(|last| last.id < id) {
+            known.messages.push_back(message);
+        } else {
+            match known.messages.binary_search_by_key(&id, |message| message.id) {
+                Err(at) => known.messages.insert(at, message),
+                Ok(at) => {
+                    self.bytes -= known.messages[at].bytes();
+                    self.count -= 1;
+                    known.messages[at] = message;
+                }
             }
+        }
+        while known.messages.len() > config.message_count as usize
+            && let Some(oldest) = known.messages.pop_front()
+        {
+            self.bytes -= oldest.bytes();
+            self.count -= 1;
         }
         let mut left = AGED_AT_ONCE;
         for _ in 0..ORDER_MIN {
             match self.order.front() {
-                Some(&oldest) if left > 0 && self.aged(config, oldest) => {
+                Some(&(oldest, channel)) if left > 0 && self.aged(config, oldest) => {
                     self.order.pop_front();
                     // Most went before: their channels had newer ones.
-                    left -= usize::from(self.remove(oldest));
+                    left -= usize::from(self.remove(channel, oldest).is_some());
                 }
                 _ => break,
             }
         }
-        if self.order.len() > 2 * self.all.len() + ORDER_MIN {
-            self.order.retain(|id| self.all.contains_key(id));
+        if self.order.len() > 2 * self.count + ORDER_MIN {
+            let channels = &self.channels;
+            self.order.retain(|(id, channel)| channels.get(channel).is_some_and(|known| known.place(*id).is_some()));
         }
         self.drop_beyond(config.message_bytes)
+    }
+
+    /// Puts an id into the queue of all where it belongs: nearly always at the back. A message that was in another channel is there no more.
+    fn put_in_order(&mut self, channel: u64, id: u64) {
+        if self.order.back().is_none_or(|(last, _)| *last < id) {
+            self.order.push_back((id, channel));
+            return;
+        }
+        match self.order.binary_search_by_key(&id, |(id, _)| *id) {
+            Err(at) => self.order.insert(at, (id, channel)),
+            Ok(at) => {
+                let before = std::mem::replace(&mut self.order[at].1, channel);
+                if before != channel {
+                    self.remove(before, id);
+                }
+            }
+        }
     }
 
     fn drop_beyond(&mut self, bytes_max: u64) -> u64 {
@@ -156,78 +172,123 @@ impl Messages {
         dropped
     }
 
-    /// Reads where a message and its channel lie or will lie, and does nothing with it: see [`Cache::glance`].
+    /// Reads where a message will lie, and does nothing with it: see [`Cache::glance`].
     #[inline]
-    pub(crate) fn glance(&self, channel: u64, id: u64) -> bool {
-        self.all.contains_key(&id) | self.channels.get(&channel).is_some_and(|known| known.ids.is_empty())
+    pub(crate) fn glance(&self, channel: u64) -> bool {
+        self.channels.get(&channel).is_some_and(|known| known.messages.is_empty())
     }
 
-    /// A message that is not too old, as it is by now.
-    pub(crate) fn get(&self, config: &CacheConfig, id: u64) -> Option<Object> {
-        self.all.get(&id).filter(|_| !self.aged(config, id)).map(Message::whole)
+    fn find(&self, config: &CacheConfig, channel: u64, id: u64) -> Option<(&Channel, &Message)> {
+        let known = self.channels.get(&channel)?;
+        let message = known.messages.get(known.place(id)?)?;
+        (!self.aged(config, id)).then_some((known, message))
     }
 
-    /// The same, with all that waits put into it at last.
-    pub(crate) fn take_whole(&mut self, config: &CacheConfig, id: u64) -> Option<Object> {
-        let whole = self.get(config, id)?;
-        if self.all.get(&id).is_some_and(|message| !message.later.is_empty()) {
-            self.replace(id, whole.clone());
-        }
-        Some(whole)
+    fn find_mut(&mut self, channel: u64, id: u64) -> Option<&mut Message> {
+        let known = self.channels.get_mut(&channel)?;
+        let at = known.place(id)?;
+        known.messages.get_mut(at)
+    }
+
+    /// The channel of a message, if it is known.
+    pub(crate) fn channel_of(&self, id: u64) -> Option<u64> {
+        let at = self.order.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(self.order.get(at)?.1)
+    }
+
+    /// A message that is not too old, as it is by now, and its guild.
+    pub(crate) fn get(&self, config: &CacheConfig, channel: u64, id: u64) -> Option<(Object, u64)> {
+        self.find(config, channel, id).map(|(known, message)| (message.whole(), known.guild))
+    }
+
+    /// The same, to be written when somebody wants it.
+    pub(crate) fn previous(&self, config: &CacheConfig, channel: u64, id: u64) -> Option<(Previous, u64)> {
+        self.find(config, channel, id).map(|(known, message)| (message.previous(), known.guild))
     }
 
     /// Whether there is this message, and it is not too old.
-    pub(crate) fn has(&self, config: &CacheConfig, id: u64) -> bool {
-        self.all.contains_key(&id) && !self.aged(config, id)
+    pub(crate) fn has(&self, config: &CacheConfig, channel: u64, id: u64) -> bool {
+        self.find(config, channel, id).is_some()
     }
 
     /// Puts another form of a known message in its place, and all that has changed it since.
-    pub(crate) fn replace(&mut self, id: u64, object: Object) {
-        if let Some(message) = self.all.get_mut(&id) {
-            self.bytes -= message.bytes();
-            self.bytes += object.bytes.len() as u64;
-            (message.object, message.later) = (object, Vec::new());
+    pub(crate) fn replace(&mut self, channel: u64, id: u64, object: Object) {
+        if let Some(message) = self.find_mut(channel, id) {
+            let before = message.bytes();
+            (message.object, message.changes) = (object, None);
+            let now = message.bytes();
+            self.bytes = self.bytes - before + now;
         }
     }
 
     /// A change of a message that is known; answers how many of all messages were dropped for their bytes.
-    pub(crate) fn change(&mut self, config: &CacheConfig, id: u64, later: Later) -> u64 {
-        let Some(message) = self.all.get_mut(&id) else { return 0 };
-        self.bytes += later.bytes();
-        message.later.push(later);
-        let waiting: u64 = message.later.iter().map(Later::bytes).sum();
-        if message.later.len() > LATER_MAX || waiting > LATER_BYTES_MAX.max(2 * message.object.bytes.len() as u64) {
-            let whole = message.whole();
-            self.replace(id, whole);
+    pub(crate) fn change(&mut self, config: &CacheConfig, channel: u64, id: u64, change: MessageChange) -> u64 {
+        let Some(message) = self.find_mut(channel, id) else { return 0 };
+        let before = message.bytes();
+        let changes = Changes::and(message.changes.take(), change);
+        if changes.count() > CHANGES_MAX || changes.bytes() > CHANGES_BYTES_MAX.max(2 * message.object.bytes.len() as u64) {
+            message.object = changes.applied(&message.object);
+        } else {
+            message.changes = Some(changes);
         }
+        let now = message.bytes();
+        self.bytes = self.bytes - before + now;
         self.drop_beyond(config.message_bytes)
     }
 
-    /// Takes a message away; whether there was one.
-    pub(crate) fn remove(&mut self, id: u64) -> bool {
-        let Some(message) = self.all.remove(&id) else { return false };
-        self.bytes -= message.bytes();
-        self.leave(message.channel, id);
-        true
+    /// Takes a message away.
+    fn remove(&mut self, channel: u64, id: u64) -> Option<Message> {
+        let known = self.channels.get_mut(&channel)?;
+        let gone = match known.messages.front() {
+            Some(first) if first.id == id => known.messages.pop_front(),
+            _ => known.place(id).and_then(|at| known.messages.remove(at)),
+        }?;
+        self.bytes -= gone.bytes();
+        self.count -= 1;
+        if known.messages.is_empty() {
+            self.forget_channel(channel);
+        }
+        Some(gone)
     }
 
-    /// A message is no more in its channel.
-    fn leave(&mut self, channel: u64, id: u64) {
-        let Some(known) = self.channels.get_mut(&channel) else { return };
-        if known.ids.front() == Some(&id) {
-            known.ids.pop_front();
-        } else if let Ok(at) = known.ids.binary_search(&id) {
-            known.ids.remove(at);
+    /// Takes a message away; answers what it was and its guild, unless it is too old.
+    pub(crate) fn take(&mut self, config: &CacheConfig, channel: u64, id: u64) -> Option<(Previous, u64)> {
+        let guild = self.channels.get(&channel)?.guild;
+        let gone = self.remove(channel, id)?;
+        if self.aged(config, id) {
+            return None;
         }
-        if known.ids.is_empty() {
+        let Message { object, changes, .. } = gone;
+        Some((changes.map_or_else(|| object.clone().into(), |changes| Previous::changed(object.clone(), changes)), guild))
+    }
+
+    /// Takes several away. In one go where they are many: each alone would move those behind it.
+    pub(crate) fn remove_all(&mut self, channel: u64, ids: &[u64]) {
+        const ALONE_MAX: usize = 4;
+        if ids.len() <= ALONE_MAX {
+            ids.iter().for_each(|id| drop(self.remove(channel, *id)));
+            return;
+        }
+        let Some(known) = self.channels.get_mut(&channel) else { return };
+        let mut sorted = ids.to_vec();
+        sorted.sort_unstable();
+        known.messages.retain(|message| {
+            let gone = sorted.binary_search(&message.id).is_ok();
+            if gone {
+                self.bytes -= message.bytes();
+                self.count -= 1;
+            }
+            !gone
+        });
+        if known.messages.is_empty() {
             self.forget_channel(channel);
         }
     }
 
     /// Drops the oldest message of all; whether there was one.
     pub(crate) fn pop_oldest(&mut self) -> bool {
-        while let Some(oldest) = self.order.pop_front() {
-            if self.remove(oldest) {
+        while let Some((oldest, channel)) = self.order.pop_front() {
+            if self.remove(channel, oldest).is_some() {
                 return true;
             }
         }
@@ -235,12 +296,9 @@ impl Messages {
     }
 
     pub(crate) fn remove_channel(&mut self, channel: u64) {
-        let ids = self.channels.get_mut(&channel).map(|known| std::mem::take(&mut known.ids)).unwrap_or_default();
-        for id in ids {
-            if let Some(message) = self.all.remove(&id) {
-                self.bytes -= message.bytes();
-            }
-        }
+        let gone = self.channels.get_mut(&channel).map(|known| std::mem::take(&mut known.messages)).unwrap_or_default();
+        self.bytes -= gone.iter().map(Message::bytes).sum::<u64>();
+        self.count -= gone.len();
         self.forget_channel(channel);
     }
 
@@ -252,16 +310,12 @@ impl Messages {
 
     /// A channel's messages that are not too old and older than `before`, the newest in front.
     pub(crate) fn of_channel(&self, config: &CacheConfig, channel: u64, before: u64) -> impl Iterator<Item = Object> {
-        let ids = self.channels.get(&channel).into_iter().flat_map(|known| known.ids.iter().rev());
-        ids.filter(move |id| **id < before).filter_map(|id| self.get(config, *id))
-    }
-
-    pub(crate) fn guild_of(&self, id: u64) -> Option<u64> {
-        Some(self.channels.get(&self.all.get(&id)?.channel)?.guild)
+        let messages = self.channels.get(&channel).into_iter().flat_map(|known| known.messages.iter().rev());
+        messages.filter(move |message| message.id < before && !self.aged(config, message.id)).map(Message::whole)
     }
 
     pub(crate) fn size(&self) -> Size {
-        Size { count: self.all.len() as u64, bytes: self.bytes }
+        Size { count: self.count as u64, bytes: self.bytes }
     }
 
     fn aged(&self, config: &CacheConfig, id: u64) -> bool {
@@ -281,28 +335,18 @@ impl Messages {
     }
 
     fn rows(&self, config: &CacheConfig) -> impl Iterator<Item = (Key, Object)> {
-        self.order.iter().filter(|id| !self.aged(config, **id)).filter_map(|id| {
-            let message = self.all.get(id)?;
-            let guild = self.channels.get(&message.channel).map_or(0, |channel| channel.guild);
-            Some((Key::new(Kind::Message, guild, *id), message.whole()))
+        self.order.iter().filter_map(|(id, channel)| {
+            let (known, message) = self.find(config, *channel, *id)?;
+            Some((Key::new(Kind::Message, known.guild, *id), message.whole()))
         })
-    }
-}
-
-/// Puts an id into a queue where it belongs, unless it is there: nearly always at the back.
-fn put_in_order(ids: &mut VecDeque<u64>, id: u64) {
-    if ids.back().is_none_or(|last| *last < id) {
-        ids.push_back(id);
-    } else if let Err(at) = ids.binary_search(&id) {
-        ids.insert(at, id);
     }
 }
 
 impl Cache {
     /// A recent message.
     pub fn message(&self, message: u64) -> Option<Found> {
-        let object = self.messages.get(&self.config, message)?;
-        Some(self.found_message(object, self.messages.guild_of(message)?))
+        let (object, guild) = self.messages.get(&self.config, self.messages.channel_of(message)?, message)?;
+        Some(self.found_message(object, guild))
     }
 
     /// Recent messages of a channel that are older than `before`, the newest in front.
@@ -346,6 +390,7 @@ mod tests {
 
     use bytes::Bytes;
     use trunkline_discord::Dice;
+    use trunkline_discord::message::Step;
     use trunkline_etf::Encoding;
 
     use super::*;
@@ -366,28 +411,29 @@ mod tests {
         messages.insert(&config, 1, 2, id, json(r#"{"id":"1","content":"x"}"#.to_owned()));
         for n in 1..=1_000 {
             let told = json(format!(r#"{{"emoji":{{"id":null,"name":"y"}},"user_id":"{n}","member":"{}"}}"#, "m".repeat(500)));
-            assert_eq!(messages.change(&config, id, Later::Reaction(told, n == 7, Step::Up)), 0);
-            let known = &messages.all[&id];
-            assert!(known.later.len() <= LATER_MAX, "{n}");
+            assert_eq!(messages.change(&config, 2, id, MessageChange::Reaction(told, n == 7, Step::Up)), 0);
+            let known = &messages.channels[&2].messages[0];
+            assert!(known.changes.as_ref().is_none_or(|changes| changes.count() <= CHANGES_MAX), "{n}");
             assert_eq!(messages.bytes, known.bytes());
         }
-        let whole = messages.get(&config, id).unwrap();
+        let whole = messages.get(&config, 2, id).unwrap().0;
         let reaction = whole.value().get("reactions").unwrap().items().next().unwrap();
         assert_eq!(reaction.get("count").and_then(Value::as_i64), Some(1_000));
         assert_eq!(reaction.get("me").and_then(Value::as_bool), Some(true));
-        messages.change(&config, id, Later::Update(json(r#"{"content":"y"}"#.to_owned())));
-        let whole = messages.take_whole(&config, id).unwrap();
+        messages.change(&config, 2, id, MessageChange::Update(json(r#"{"content":"y"}"#.to_owned())));
+        let whole = messages.get(&config, 2, id).unwrap().0;
         assert_eq!(whole.value().get("content").and_then(|text| text.as_str().map(String::from)), Some("y".to_owned()));
-        assert_eq!((messages.bytes, messages.all[&id].later.len()), (whole.bytes.len() as u64, 0));
+        messages.replace(2, id, whole.clone());
+        assert_eq!((messages.bytes, messages.channels[&2].messages[0].changes.is_some()), (whole.bytes.len() as u64, false));
         // Of what is large only what the message takes of it stays.
         let long = json(format!(r#"{{"emoji":{{"id":null,"name":"y"}},"user_id":"5","member":"{}"}}"#, "m".repeat(30_000)));
-        assert_eq!(messages.change(&config, id, Later::Reaction(long, false, Step::Up)), 0);
-        assert!(messages.bytes < 300 && messages.bytes == messages.all[&id].bytes());
+        assert_eq!(messages.change(&config, 2, id, MessageChange::Reaction(long, false, Step::Up)), 0);
+        assert!(messages.bytes < 300 && messages.bytes == messages.channels[&2].messages[0].bytes());
         // What changes a message counts for the limit of bytes like a message.
         let long = json(format!(r#"{{"content":"{}"}}"#, "z".repeat(30_000)));
-        assert_eq!(messages.change(&config, id, Later::Update(long)), 1);
-        assert_eq!((messages.bytes, messages.get(&config, id)), (0, None));
-        assert_eq!(messages.change(&config, id, Later::Update(json("{}".to_owned()))), 0, "of a message that is not known");
+        assert_eq!(messages.change(&config, 2, id, MessageChange::Update(long)), 1);
+        assert_eq!((messages.bytes, messages.get(&config, 2, id)), (0, None));
+        assert_eq!(messages.change(&config, 2, id, MessageChange::Update(json("{}".to_owned()))), 0, "of a message that is not known");
     }
 
     #[test]
@@ -411,12 +457,20 @@ mod tests {
                 match dice.below(20) {
                     0 => {
                         let id = known.unwrap_or(7);
-                        assert_eq!(messages.remove(id), model.remove(&id).is_some());
+                        let channel = messages.channel_of(id).unwrap_or(3);
+                        assert_eq!(messages.remove(channel, id).is_some(), model.remove(&id).is_some());
                     }
                     1 if dice.below(20) == 0 => {
                         let guild = dice.below(3);
                         messages.remove_guild(guild);
                         model.retain(|_, (_, other, _)| *other != guild);
+                    }
+                    2 if dice.below(2) == 0 => {
+                        // Of one channel, each second one and some that are in others.
+                        let channel = dice.below(9);
+                        let ids: Vec<u64> = model.keys().copied().step_by(2).take(dice.below(30) as usize).collect();
+                        messages.remove_all(channel, &ids);
+                        model.retain(|id, (other, _, _)| *other != channel || !ids.contains(id));
                     }
                     2 => {
                         let channel = dice.below(9);
@@ -447,8 +501,9 @@ mod tests {
                 }
                 let at = format!("seed {seed}, step {step}");
                 for (id, (channel, guild, len)) in &model {
-                    assert_eq!(messages.get(&config, *id).map(|object| object.bytes.len()), Some(*len), "{at}");
-                    assert_eq!(messages.guild_of(*id), Some(*guild), "{at}: channel {channel}");
+                    assert_eq!(messages.channel_of(*id), Some(*channel), "{at}");
+                    let found = messages.get(&config, *channel, *id).map(|(object, guild)| (object.bytes.len(), guild));
+                    assert_eq!(found, Some((*len, *guild)), "{at}: channel {channel}");
                 }
                 let kept: Vec<u64> = messages.rows(&config).map(|(key, _)| key.id).collect();
                 assert_eq!(kept, model.keys().copied().collect::<Vec<_>>(), "{at}");
@@ -456,10 +511,10 @@ mod tests {
                     let wanted = model.values().filter(|(other, _, _)| *other == channel).count();
                     assert_eq!(messages.of_channel(&config, channel, u64::MAX).count(), wanted, "{at}: channel {channel}");
                 }
-                assert!(messages.bytes <= config.message_bytes && messages.order.len() <= 2 * messages.all.len() + ORDER_MIN + 1, "{at}");
+                assert!(messages.bytes <= config.message_bytes && messages.order.len() <= 2 * messages.count + ORDER_MIN + 1, "{at}");
             }
             while messages.pop_oldest() {}
-            assert_eq!((messages.bytes, messages.all.len(), messages.channels.len(), messages.guilds.len()), (0, 0, 0, 0));
+            assert_eq!((messages.bytes, messages.count, messages.channels.len(), messages.guilds.len()), (0, 0, 0, 0));
         }
     }
 }

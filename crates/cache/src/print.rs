@@ -1,10 +1,11 @@
 //! What was told of somebody last, as a keyed hash: most of what events tell of members and users, they have told before, byte for byte.
 //!
-//! A print lies beside the packed object, and says: this object has taken in whatever has this print, and was not written since. Then taking
-//! the same in once more changes nothing, and nothing needs to be compared. What was never told, or was told in other words, is compared as if
+//! A print lies in the table in which the packed object is found, and says: this object has taken in whatever has this print, and was not
+//! written since. Then taking the same in once more changes nothing, and nothing needs to be compared, or even read. What was never told, or
+//! was told in other words, is compared as if
 //! there were no prints ([`packed::update`](trunkline_etf::packed::update)); so a print saves work and never decides what an object is.
 //!
-//! That one thing is taken for another happens once in 2^48 changes, if at all: the hash has a key that is drawn when the process starts, so
+//! That one thing is taken for another happens once in 2^64 changes, if at all: the hash has a key that is drawn when the process starts, so
 //! nobody can look for a name that has the print of another.
 
 use std::hash::{BuildHasher, Hasher};
@@ -13,14 +14,12 @@ use std::sync::LazyLock;
 use foldhash::quality::RandomState;
 use trunkline_etf::{Encoding, Kind, Value};
 
-/// Of what was told: 48 bits, never 0.
+/// Of what was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Print(u64);
 
 /// One for the process: users are shared by shards.
 static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::default);
-
-const BITS: u32 = 48;
 
 impl Print {
     /// The print of a map, all of it.
@@ -77,17 +76,13 @@ impl Print {
     fn of_bytes(bytes: &[u8]) -> Print {
         let mut hasher = KEY.build_hasher();
         hasher.write(bytes);
-        Print((hasher.finish() >> (u64::BITS - BITS)).max(1))
+        Print(hasher.finish())
     }
 
-    /// Below 2^48.
-    pub(crate) fn number(self) -> u64 {
-        self.0
-    }
-
-    /// `None` for 0.
-    pub(crate) fn of_number(number: u64) -> Option<Print> {
-        (number != 0).then_some(Print(number))
+    /// As it lies in a table: of this print and an id's hash, so that it is nobody else's. Never 0.
+    #[inline]
+    pub(crate) fn of_id(self, hash: u64) -> u64 {
+        (self.0 ^ hash).max(1)
     }
 }
 
@@ -153,8 +148,8 @@ mod tests {
         let mut prints = std::collections::BTreeSet::new();
         for number in 0..10_000 {
             let print = Print::of(value(&etf(&format!(r#"{{"nick":"{number}","deaf":false}}"#)))).unwrap();
-            assert_eq!(Print::of_number(print.number()), Some(print));
-            assert!(print.number() < 1 << BITS && prints.insert(print.number()));
+            assert!(print.of_id(7) != 0 && prints.insert(print.of_id(7)));
+            assert_ne!(print.of_id(7), print.of_id(8), "another member's");
         }
         assert_eq!(Print::of(value(&etf("[1]"))), None);
         assert_eq!(Print::of(value(b"t\0\0")), None);

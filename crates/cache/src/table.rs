@@ -1,19 +1,23 @@
 //! Objects of one kind in one place, found by id: a hash table of handles. The ids lie beside the objects.
 //!
 //! An entry is a handle and 32 bits of its id's hash, in one word: a look-up reads one line of the table and then the object, and the table
-//! grows without reading any object.
+//! grows without reading any object. Tables of members and users have a second word beside it, what the object was told with last
+//! ([`print`](crate::print)): whether it is told in the same words again, one line answers, and the object is not read at all.
 
 use smallvec::SmallVec;
 
 use crate::heap::{Handle, Heap};
 use crate::key::Kind;
+use crate::print::Print;
 
 /// Handles by the ids of what they name, all in one heap.
 #[derive(Default)]
 pub(crate) struct Table {
-    /// The upper half is of the id's hash and says where an entry wants to be: there, or at the next free place behind it. 0: free.
-    places: Box<[u64]>,
+    /// Entries, each with its print behind it where the table has prints. The upper half of an entry is of the id's hash and says where it
+    /// wants to be: there, or at the next free place behind it. 0: free.
+    words: Box<[u64]>,
     len: u32,
+    prints: bool,
 }
 
 /// Of so many places ...
@@ -23,63 +27,109 @@ const FULL: usize = 3;
 const PLACES_MIN: usize = 4;
 
 impl Table {
+    /// One that has prints.
+    pub(crate) fn with_prints() -> Table {
+        Table { prints: true, ..Table::default() }
+    }
+
+    #[inline]
     pub(crate) fn find(&self, heap: &Heap, id: u64) -> Option<Handle> {
-        handle_of(*self.places.get(self.place(heap, id)?)?)
+        handle_of(*self.words.get(self.place(heap, id)?)?)
     }
 
     /// What [`Table::find`] looks at first: nearly always what it finds.
     #[inline]
     pub(crate) fn glance(&self, id: u64) -> Option<Handle> {
-        let print = u64::from(print(id));
-        let mut at = self.home(print << 32);
+        let short = hash(id) as u32;
+        let mut at = self.home(short);
         loop {
-            let found = *self.places.get(at)?;
-            if found >> 32 == print || found == 0 {
+            let found = *self.words.get(at)?;
+            if (found >> 32) as u32 == short || found == 0 {
                 return handle_of(found);
             }
-            at += 1;
+            at += self.step();
         }
     }
 
-    /// An object has moved.
+    /// Whether what lies under an id was told with this print last, and is what it was made then.
+    #[inline]
+    pub(crate) fn told(&self, id: u64, print: Print) -> bool {
+        let hash = hash(id);
+        let wanted = print.of_id(hash);
+        let mut at = self.home(hash as u32);
+        // The entry is not asked whether its object has this id: the print is of the id too.
+        while let Some([found, print]) = self.words.get(at..).and_then(|words| words.first_chunk()).filter(|_| self.prints) {
+            if (found >> 32) as u32 == hash as u32 && *print == wanted {
+                return true;
+            }
+            if *found == 0 {
+                return false;
+            }
+            at = self.after(at);
+        }
+        false
+    }
+
+    /// An object has moved, or its bytes are others: what it was told with is not known any more.
     pub(crate) fn exchange(&mut self, heap: &Heap, id: u64, handle: Handle) {
         if let Some(at) = self.place(heap, id) {
-            self.places[at] = entry(print(id), handle);
+            self.words[at] = entry(hash(id), handle);
+            self.set_print_at(at, id, None);
+        }
+    }
+
+    /// What an object was told with.
+    pub(crate) fn set_print(&mut self, heap: &Heap, id: u64, print: Option<Print>) {
+        if let Some(at) = self.place(heap, id) {
+            self.set_print_at(at, id, print);
+        }
+    }
+
+    fn set_print_at(&mut self, at: usize, id: u64, print: Option<Print>) {
+        if let Some(place) = self.words.get_mut(at + 1).filter(|_| self.prints) {
+            *place = print.map_or(0, |print| print.of_id(hash(id)));
         }
     }
 
     /// Adds an object that is not there yet.
     pub(crate) fn add(&mut self, id: u64, handle: Handle) {
-        if (self.len() + 1) * FULL_OF > self.places.len() * FULL {
-            self.resize((self.places.len() + self.places.len() / 2).max(PLACES_MIN));
+        self.add_printed(id, handle, None);
+    }
+
+    /// The same, with what it was told with.
+    pub(crate) fn add_printed(&mut self, id: u64, handle: Handle, print: Option<Print>) {
+        if (self.len() + 1) * FULL_OF > self.places() * FULL {
+            self.resize((self.places() + self.places() / 2).max(PLACES_MIN));
         }
-        self.put(entry(print(id), handle));
+        let hash = hash(id);
+        self.put(entry(hash, handle), print.map_or(0, |print| print.of_id(hash)));
         self.len += 1;
     }
 
     pub(crate) fn remove(&mut self, heap: &Heap, id: u64) -> Option<Handle> {
         let mut free = self.place(heap, id)?;
-        let handle = handle_of(self.places[free]);
+        let handle = handle_of(self.words[free]);
         self.len -= 1;
         // What lies behind moves up, unless that is before where it wants to be.
-        let many = self.places.len();
+        let many = self.words.len();
         let mut at = free;
         loop {
-            at = if at + 1 == many { 0 } else { at + 1 };
-            let found = self.places[at];
+            at = self.after(at);
+            let found = self.words[at];
             if found == 0 {
                 break;
             }
             let from = |place: usize| if at >= place { at - place } else { at + many - place };
-            if from(self.home(found)) >= from(free) {
-                self.places[free] = found;
+            if from(self.home((found >> 32) as u32)) >= from(free) {
+                self.words.copy_within(at..at + self.step(), free);
                 free = at;
             }
         }
-        self.places[free] = 0;
+        let step = self.step();
+        self.words[free..free + step].fill(0);
         // A guild that has lost most of its presences does not keep their room.
-        if many > 64 && self.len() * 4 < many {
-            self.resize(many / 2);
+        if self.places() > 64 && self.len() * 4 < self.places() {
+            self.resize(self.places() / 2);
         }
         handle
     }
@@ -87,13 +137,13 @@ impl Table {
     /// Makes room for so many objects in all, at once and no more than they need.
     pub(crate) fn reserve(&mut self, many: usize) {
         let wanted = many.saturating_mul(FULL_OF).div_ceil(FULL) + 1;
-        if many > self.len() && wanted > self.places.len() {
+        if many > self.len() && wanted > self.places() {
             self.resize(wanted);
         }
     }
 
     pub(crate) fn handles(&self) -> impl Iterator<Item = Handle> {
-        self.places.iter().filter_map(|place| handle_of(*place))
+        self.words.iter().step_by(self.step()).filter_map(|word| handle_of(*word))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -106,58 +156,77 @@ impl Table {
 
     /// Bytes of the table itself.
     pub(crate) fn bytes(&self) -> u64 {
-        size_of_val(&*self.places) as u64
+        size_of_val(&*self.words) as u64
     }
 
     fn place(&self, heap: &Heap, id: u64) -> Option<usize> {
-        if self.places.is_empty() {
+        if self.words.is_empty() {
             return None;
         }
-        let print = print(id);
-        let mut at = self.home(u64::from(print) << 32);
+        let short = hash(id) as u32;
+        let mut at = self.home(short);
         // One place at least is free.
         loop {
-            let found = self.places[at];
-            if found >> 32 == u64::from(print) && handle_of(found).is_some_and(|handle| heap.id(handle) == id) {
+            let found = self.words[at];
+            if (found >> 32) as u32 == short && handle_of(found).is_some_and(|handle| heap.id(handle) == id) {
                 return Some(at);
             }
             if found == 0 {
                 return None;
             }
-            at = if at + 1 == self.places.len() { 0 } else { at + 1 };
+            at = self.after(at);
         }
+    }
+
+    /// Words of a place.
+    #[inline]
+    fn step(&self) -> usize {
+        1 << usize::from(self.prints)
+    }
+
+    fn places(&self) -> usize {
+        self.words.len() >> usize::from(self.prints)
     }
 
     /// Where an entry wants to be.
-    fn home(&self, entry: u64) -> usize {
-        (((entry >> 32) * self.places.len() as u64) >> 32) as usize
+    #[inline]
+    fn home(&self, short: u32) -> usize {
+        ((u64::from(short) * self.places() as u64) >> 32) as usize * self.step()
     }
 
-    fn put(&mut self, entry: u64) {
-        let mut at = self.home(entry);
-        while self.places[at] != 0 {
-            at = if at + 1 == self.places.len() { 0 } else { at + 1 };
+    #[inline]
+    fn after(&self, at: usize) -> usize {
+        let next = at + self.step();
+        if next == self.words.len() { 0 } else { next }
+    }
+
+    fn put(&mut self, entry: u64, print: u64) {
+        let mut at = self.home((entry >> 32) as u32);
+        while self.words[at] != 0 {
+            at = self.after(at);
         }
-        self.places[at] = entry;
+        self.words[at] = entry;
+        if self.prints {
+            self.words[at + 1] = print;
+        }
     }
 
-    fn resize(&mut self, many: usize) {
-        let old = std::mem::replace(&mut self.places, vec![0; many].into_boxed_slice());
-        old.into_iter().filter(|entry| *entry != 0).for_each(|entry| self.put(entry));
+    fn resize(&mut self, places: usize) {
+        let step = self.step();
+        let old = std::mem::replace(&mut self.words, vec![0; places * step].into_boxed_slice());
+        for place in old.chunks_exact(step).filter(|place| place[0] != 0) {
+            self.put(place[0], place[step - 1]);
+        }
     }
 }
 
 /// No entry is 0.
-fn entry(print: u32, handle: Handle) -> u64 {
-    (u64::from(print) << 32) | (u64::from(handle.number()) + 1)
+fn entry(hash: u64, handle: Handle) -> u64 {
+    (hash << 32) | (u64::from(handle.number()) + 1)
 }
 
 fn handle_of(entry: u64) -> Option<Handle> {
     (entry as u32).checked_sub(1).map(Handle::of_number)
-}
-
-fn print(id: u64) -> u32 {
-    hash(id) as u32
 }
 
 /// Spreads an id over 64 bits. Ids are given out by Discord, so nobody can choose a million that collide.
@@ -197,7 +266,7 @@ impl Tables {
         let (there, at) = self.place(kind);
         if !there {
             self.kinds |= 1 << kind as u8;
-            self.tables.insert(at, Table::default());
+            self.tables.insert(at, if kind == Kind::Member { Table::with_prints() } else { Table::default() });
         }
         &mut self.tables[at]
     }
@@ -227,46 +296,66 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
     use trunkline_discord::Dice;
+    use trunkline_etf::{Encoding, Value};
+
+    /// None for 0.
+    fn a_print(number: u64) -> Option<Print> {
+        let told = format!("{{\"nick\":{number}}}");
+        Print::of(Value::from_raw(Encoding::Json, told.as_bytes())).filter(|_| number != 0)
+    }
 
     #[test]
     fn a_table_finds_what_a_plain_map_finds() {
         for seed in 0..30 {
             println!("seed={seed}");
             let mut dice = Dice::new(seed);
-            let (mut heap, mut table) = (Heap::default(), Table::default());
-            let mut model: BTreeMap<u64, Handle> = BTreeMap::new();
+            let mut heap = Heap::default();
+            let mut table = if seed % 2 == 0 { Table::default() } else { Table::with_prints() };
+            // What each was told with, where it is known.
+            let mut model: BTreeMap<u64, (Handle, Option<Print>)> = BTreeMap::new();
             for step in 0..3000_u64 {
                 let grows = if step < 1500 { 7 } else { 2 };
                 let id = (1 << 60) + (dice.below(700) << 22);
                 match dice.below(10) {
                     at if at < grows => {
+                        let print = a_print(dice.below(3));
                         model.entry(id).or_insert_with(|| {
                             let handle = heap.put(id, [b"x", b""]);
-                            table.add(id, handle);
-                            handle
+                            table.add_printed(id, handle, print);
+                            (handle, print)
                         });
                     }
                     9 if model.contains_key(&id) => {
-                        let old = model[&id];
+                        let old = model[&id].0;
                         let new = heap.rewrite(old, [&[7; 40], b""]);
                         table.exchange(&heap, id, new);
                         if new != old {
                             heap.free(old);
                         }
-                        model.insert(id, new);
+                        model.insert(id, (new, None));
+                    }
+                    8 if dice.below(2) == 0 => {
+                        let print = a_print(dice.below(3));
+                        table.set_print(&heap, id, print);
+                        model.entry(id).and_modify(|known| known.1 = print);
                     }
                     _ => {
                         let gone = table.remove(&heap, id);
-                        assert_eq!(gone, model.remove(&id));
+                        assert_eq!(gone, model.remove(&id).map(|known| known.0));
                         gone.into_iter().for_each(|handle| heap.free(handle));
                     }
                 }
                 assert_eq!((table.len(), table.is_empty()), (model.len(), model.is_empty()));
-                assert_eq!(table.find(&heap, id), model.get(&id).copied());
+                let told = |id: u64| [1, 2].map(|print| table.told(id, a_print(print).unwrap()));
+                let wanted = |known: Option<Print>| [1, 2].map(|print| seed % 2 == 1 && known == a_print(print));
+                assert_eq!(table.find(&heap, id), model.get(&id).map(|known| known.0));
+                assert_eq!(told(id), wanted(model.get(&id).and_then(|known| known.1)), "step {step}");
                 if step % 100 == 0 {
-                    assert!(model.iter().all(|(id, handle)| table.find(&heap, *id) == Some(*handle)));
+                    for (id, (handle, print)) in &model {
+                        assert_eq!((table.find(&heap, *id), told(*id)), (Some(*handle), wanted(*print)));
+                    }
                     assert_eq!(table.handles().count(), model.len());
-                    assert!(table.bytes() <= 64 * 8 + 32 * model.len() as u64);
+                    assert!(table.bytes() <= (64 * 8 + 32 * model.len() as u64) << (seed % 2));
                 }
             }
         }

@@ -1,12 +1,12 @@
 //! Active threads, each with the bot's own membership as its `member`. Discord docs, Topics: Threads.
 
+use trunkline_discord::message::without;
 use trunkline_discord::{Field, Fields};
 use trunkline_etf::Value;
 
 use crate::Change;
 use crate::apply::{id, ids, items, user_id};
 use crate::cache::Cache;
-use crate::edit;
 use crate::guilds::archived;
 use crate::key::{Key, Kind};
 
@@ -97,7 +97,7 @@ impl Cache {
             let Some(member) = added.get("member") else { continue };
             let Some(user) = user_id(member) else { continue };
             if own == Some(user)
-                && let Some(own) = edit::without(added, &["member", "presence"])
+                && let Some(own) = without(added, &["member", "presence"])
             {
                 self.edit(key, &[], &[("member", own.value())]);
             }

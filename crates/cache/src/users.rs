@@ -153,15 +153,15 @@ impl Tenant {
     /// The same with what was told, compared in place; what differs is written in `room`. `None`: it must be packed.
     pub(crate) fn compare(&self, user: u64, told: Value<'_>, drop: &[&str], room: &mut Vec<u8>) -> Option<bool> {
         let mut shared = self.users.0.borrow_mut();
-        let Some(handle) = shared.table.find(&shared.heap, user) else { return Some(false) };
         let print = Print::of(told).filter(|_| drop.is_empty());
-        if print.is_some() && shared.heap.print(handle) == print {
+        if print.is_some_and(|print| shared.table.told(user, print)) {
             return Some(false);
         }
+        let Some(handle) = shared.table.find(&shared.heap, user) else { return Some(false) };
         let known = Value::from_raw(Encoding::Packed, split(shared.heap.bytes(handle)).1);
         match update::replace(known, told, Without::Keys(drop), room)? {
             Outcome::Same => {
-                shared.heap.set_print(handle, print);
+                shared.set_print(user, print);
                 Some(false)
             }
             Outcome::Other => {
@@ -197,7 +197,7 @@ impl Tenant {
                 }
             }
             None => {
-                let handle = shared.heap.put_printed(user, None, [&[0], bytes]);
+                let handle = shared.heap.put(user, [&[0], bytes]);
                 shared.table.add(user, handle);
                 shared.shards[self.shard as usize].waiting.push(user);
             }
@@ -293,7 +293,6 @@ const BESIDE: usize = 12;
 /// Stands for their number where they lie apart. One lies beside all the same: that of the shard the user is charged to.
 const APART: u8 = u8::MAX;
 
-#[derive(Default)]
 struct Shared {
     /// A user's bytes: number of guilds, their numbers, the packed user (empty while only its id is known).
     heap: Heap,
@@ -305,6 +304,21 @@ struct Shared {
     /// The guilds of users who are in too many.
     crowds: Map<u64, HashSet<u32, RandomState>>,
     scratch: Vec<u8>,
+}
+
+impl Default for Shared {
+    fn default() -> Shared {
+        Shared {
+            heap: Heap::default(),
+            table: Table::with_prints(),
+            guilds: Vec::new(),
+            spare_guilds: Vec::new(),
+            shards: Vec::new(),
+            spare_shards: Vec::new(),
+            crowds: Map::default(),
+            scratch: Vec::new(),
+        }
+    }
 }
 
 struct GuildSlot {
@@ -349,9 +363,7 @@ impl Shared {
     }
 
     fn set_print(&mut self, user: u64, print: Option<Print>) {
-        if let Some(handle) = self.table.find(&self.heap, user) {
-            self.heap.set_print(handle, print);
-        }
+        self.table.set_print(&self.heap, user, print);
     }
 
     fn each_guild(&self, user: u64, handle: Handle, mut each: impl FnMut(u32)) {
@@ -385,8 +397,8 @@ impl Shared {
             self.scratch.clear();
             self.scratch.push(1);
             self.scratch.extend_from_slice(&guild.to_le_bytes());
-            let handle = self.heap.put_printed(user, print, [&self.scratch, bytes]);
-            self.table.add(user, handle);
+            let handle = self.heap.put(user, [&self.scratch, bytes]);
+            self.table.add_printed(user, handle, print);
             self.charge(handle, 1);
             if tell {
                 self.tell(user, guild);
@@ -403,14 +415,12 @@ impl Shared {
         let other = !bytes.is_empty() && known != bytes;
         if !new && !other {
             if print.is_some() {
-                self.heap.set_print(handle, print);
+                self.set_print(user, print);
             }
             return false;
         }
-        // One more guild does not make another user of it.
-        let print = print.or_else(|| self.heap.print(handle).filter(|_| !other));
         let handle = self.rewrite(user, handle, guild.filter(|_| new), if other { bytes } else { &[] });
-        self.heap.set_print(handle, print);
+        self.set_print(user, print);
         if other {
             self.tell_all(user, handle);
         } else if let Some(guild) = guild.filter(|_| tell) {
@@ -454,8 +464,8 @@ impl Shared {
     fn lay(&mut self, user: u64, handle: Handle, bytes: &[u8]) -> Handle {
         // The table reads ids from the heap, so it learns of the new place while the old one can still be read.
         let moved = self.heap.rewrite(handle, [bytes, &[]]);
+        self.table.exchange(&self.heap, user, moved);
         if moved != handle {
-            self.table.exchange(&self.heap, user, moved);
             self.heap.free(handle);
         }
         moved
@@ -534,7 +544,7 @@ impl Shared {
         let waiting = std::mem::take(&mut self.shards[shard as usize].waiting);
         let alone = self.guilds.iter().all(|slot| slot.shard == shard || slot.shard == NOBODY);
         if alone && self.shards.iter().all(|slot| slot.waiting.is_empty()) {
-            (self.heap, self.table) = (Heap::default(), Table::default());
+            (self.heap, self.table) = (Heap::default(), Table::with_prints());
             self.crowds = Map::default();
             self.guilds = Vec::new();
             self.spare_guilds = Vec::new();

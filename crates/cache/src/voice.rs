@@ -1,7 +1,7 @@
 //! Voice states and stages.
 
 use bytes::Bytes;
-use trunkline_discord::{Field, Fields, Object};
+use trunkline_discord::{Field, Fields, Object, Routing};
 use trunkline_etf::Value;
 
 use crate::Change;
@@ -10,12 +10,12 @@ use crate::key::{Key, Kind};
 
 impl Cache {
     /// Discord docs, Gateway Events: Voice State Update. Without a channel the user has left.
-    pub(crate) fn voice_state_update(&mut self, d: Value<'_>, fields: &Fields<'_>, body: &Bytes) -> Option<Change> {
-        let user = fields.id(Field::UserId)?;
-        let Some(guild) = fields.id(Field::GuildId) else { return Some(Change::NONE) };
+    pub(crate) fn voice_state_update(&mut self, d: Value<'_>, fields: &Fields<'_>, ids: Routing, body: &Bytes) -> Option<Change> {
+        let user = ids.user_id.filter(|_| fields.get(Field::UserId).is_some())?;
+        let Some(guild) = ids.guild_id else { return Some(Change::NONE) };
         let key = Key::new(Kind::VoiceState, guild, user);
-        self.glance(guild, None, Some(user));
-        let here = fields.id(Field::ChannelId).is_some();
+        self.glance_told(guild, None, Some(user));
+        let here = ids.channel_id.is_some();
         let previous = if here && self.may_keep_raw(body) {
             self.keep_raw(key, Object { encoding: d.encoding(), bytes: body.clone() })
         } else {

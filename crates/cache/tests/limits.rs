@@ -247,7 +247,7 @@ fn a_presence_told_lately_is_the_events_own_bytes_and_so_is_the_one_before() {
             let body = bytes::Bytes::from(common::raw(encoding, d));
             let change = cache.apply(K::PresenceUpdate, trunkline_etf::Value::from_raw(encoding, &body), &body);
             assert!(!change.malformed);
-            (body, change.previous.map(|object| object.bytes))
+            (body, change.previous.map(|object| object.bytes.clone()))
         };
         let (first, none) = tell(&mut cache, &presence(7, "idle"));
         assert_eq!(none, None);

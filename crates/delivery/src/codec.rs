@@ -137,7 +137,7 @@ fn decode_event(cursor: &mut Cursor<'_>, now: Time, now_unix_us: u64) -> Result<
     let body = Bytes::copy_from_slice(cursor.block("body")?);
     let previous = match cursor.u8("previous object")? {
         0 => None,
-        1 => Some(Object { encoding: encoding(cursor)?, bytes: Bytes::copy_from_slice(cursor.block("previous object")?) }),
+        1 => Some(Object { encoding: encoding(cursor)?, bytes: Bytes::copy_from_slice(cursor.block("previous object")?) }.into()),
         _ => return Err(cursor.bad("previous object")),
     };
     Ok(Event {

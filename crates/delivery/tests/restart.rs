@@ -462,7 +462,7 @@ fn gaps_made_at_a_restart_say_when_they_were_found() {
 fn stored_entries_come_back_byte_for_byte() {
     let now = Time::from_millis(5_000);
     let mut whole = (*event(2, 3, 4, 5, 60, now)).clone();
-    whole.previous = Some(Object { encoding: Encoding::Etf, bytes: Bytes::from_static(&[116, 0, 0, 0, 0]) });
+    whole.previous = Some(Object { encoding: Encoding::Etf, bytes: Bytes::from_static(&[116, 0, 0, 0, 0]) }.into());
     whole.origin = Some(GuildOrigin::Joined);
     let mut bytes = Vec::new();
     encode_entry(&Body::Event(whole.clone().into()), &mut bytes);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use trunkline_etf::{Encoding, Value};
 
-use crate::{EventKind, Routing, ShardId, Time};
+use crate::{EventKind, Previous, Routing, ShardId, Time};
 
 /// A raw object in the encoding it came in; cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
@@ -113,7 +113,7 @@ pub struct Event {
     /// The raw `d`; for ETF without the version byte.
     pub body: Bytes,
     /// The object as it was before this event, where the cache knew it.
-    pub previous: Option<Object>,
+    pub previous: Option<Previous>,
     /// For GUILD_CREATE, why it came.
     pub origin: Option<GuildOrigin>,
     /// The ids by which it is spread and filtered.
@@ -137,7 +137,7 @@ impl Event {
             EventName::Static(_) => 0,
             EventName::Other(name) => name.len(),
         };
-        size_of::<Event>() + self.body.len() + name + self.previous.as_ref().map_or(0, |object| object.bytes.len())
+        size_of::<Event>() + self.body.len() + name + self.previous.as_ref().map_or(0, Previous::bytes_held)
     }
 }
 
@@ -181,7 +181,7 @@ mod tests {
         };
         let bare = event.bytes_held();
         assert_eq!(bare, size_of::<Event>() + 7 + 3);
-        event.previous = Some(Object { encoding: Encoding::Json, bytes: Bytes::from_static(b"{}") });
+        event.previous = Some(Object { encoding: Encoding::Json, bytes: Bytes::from_static(b"{}") }.into());
         assert_eq!(event.bytes_held(), bare + 2);
         assert_eq!(event.value().get("a").and_then(Value::as_u64), Some(1));
         assert!(!format!("{:?}", event.previous).contains("{}"));

@@ -9,13 +9,16 @@
 
 mod close;
 mod dice;
+mod edit;
 mod envelope;
 mod event;
 mod gap;
 mod intents;
 mod kind;
+pub mod message;
 mod nearest;
 mod op;
+mod previous;
 mod routing;
 mod shard;
 mod snowflake;
@@ -32,6 +35,7 @@ pub use intents::{Intents, IntentsError};
 pub use kind::EventKind;
 pub use nearest::nearest;
 pub use op::Op;
+pub use previous::Previous;
 pub use routing::{Field, Fields, Routing, routing};
 pub use shard::{ShardId, ShardIdError, identify_key, shard_of};
 pub use snowflake::{DISCORD_EPOCH_MS, Id, created_at_ms};

@@ -371,7 +371,7 @@ fn garbage_of_every_type_in_every_field_gives_defaults_and_never_a_panic() {
 #[track_caller]
 fn same_from_both_encodings(name: &str, body: &str) -> Event {
     let mut json = event(name, body);
-    json.previous = Some(trunkline_discord::Object { encoding: Encoding::Json, bytes: json.body.clone() });
+    json.previous = Some(trunkline_discord::Object { encoding: Encoding::Json, bytes: json.body.clone() }.into());
     let term = etf(&json);
     assert_eq!(trunkline_wire::typed(&json), trunkline_wire::typed(&term), "{name}");
     assert_eq!(trunkline_wire::typed_addition(&json), trunkline_wire::typed_addition(&term), "{name}");

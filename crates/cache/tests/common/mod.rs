@@ -74,7 +74,7 @@ pub fn found(found: Option<Found>) -> Option<Json> {
 
 pub fn previous(change: Change) -> Option<Json> {
     assert!(!change.malformed);
-    change.previous.as_ref().map(json)
+    change.previous.as_ref().map(|object| json(object))
 }
 
 /// A cache with the same durable copy, made from all that `cache` has ever changed.

@@ -117,6 +117,11 @@ pub(crate) fn rows() -> Vec<Row> {
         row(K::MessageDelete, "in a thread counts", deleted(81, 40)).previous(bare_message(81, 40)).gives(Ask::Channel(40), talk(4, 10, 81)).counts(),
         row(K::MessageDelete, "of one that is not known counts too", deleted(77, 40)).gives(Ask::Channel(40), talk(4, 10, 81)).counts(),
         row(K::MessageDelete, "in a direct channel", json!({"id": id(85), "channel_id": id(95)})).previous(direct_message()).gone(Ask::Message(85)),
+        row(K::MessageDelete, "leaves what is another channel's", json!({"id": id(85), "channel_id": id(40)})).gives(Ask::Message(85), direct_message()),
+        row(K::MessageDeleteBulk, "leaves what is another channel's", json!({"channel_id": id(95), "ids": [id(81), id(77)]}))
+            .gives(Ask::Message(81), bare_message(81, 40)),
+        row(K::MessageReactionRemoveAll, "is understood without its channel", json!({"message_id": id(80), "guild_id": id(1)}))
+            .gives(Ask::Message(80), without(&message(), &["reactions"])),
         row(K::MessageDeleteBulk, "takes each, and counts", here(json!({"channel_id": id(40), "ids": [id(81), id(77), id(76)]})))
             .gone(Ask::Message(81))
             .gives(Ask::Channel(40), talk(2, 10, 81))

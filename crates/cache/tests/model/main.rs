@@ -190,7 +190,7 @@ fn run(seed: u64, told: &mut BTreeMap<&str, u64>) {
                         if previous.is_some() {
                             *told.entry(kind.name()).or_default() += 1;
                         }
-                        assert_eq!(change.previous.as_ref().map(json), previous, "{at}");
+                        assert_eq!(change.previous.as_ref().map(|object| json(object)), previous, "{at}");
                         assert_eq!(change.origin, origin, "{at}");
                     }
                 }

@@ -175,7 +175,9 @@ impl Model {
             K::MessageDeleteBulk => {
                 let ids = list(d, "ids");
                 self.count_deleted(d, ids.len() as i64);
-                ids.iter().for_each(|id| drop(self.messages.remove(&number(id))));
+                // Of that channel: what is said of another channel's messages is not theirs.
+                let channel = number(&d["channel_id"]);
+                self.messages.retain(|id, message| message.channel != channel || !ids.iter().any(|gone| number(gone) == *id));
                 Some(None)
             }
             K::MessageReactionAdd | K::MessageReactionRemove => {

@@ -13,7 +13,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
 use trunkline_cache::{Cache, CacheConfig, Change, Kind, Users};
-use trunkline_discord::{Encoding, Envelope, EventKind, Fields};
+use trunkline_discord::{Encoding, Envelope, EventKind, Fields, Routing};
 use trunkline_etf::{ETF_VERSION, Limits, Value, transcode};
 use trunkline_sim::Mix;
 use trunkline_testbed::world::{World, etf};
@@ -161,19 +161,20 @@ pub(crate) struct Decoded<'a> {
     pub(crate) kind: EventKind,
     d: Value<'a>,
     fields: Fields<'a>,
+    ids: Routing,
     body: Bytes,
 }
 
 impl<'a> Decoded<'a> {
     pub(crate) fn of(frame: &'a [u8]) -> Result<Decoded<'a>> {
         let mut fields = Fields::new(Encoding::Etf);
-        let (envelope, _) = Envelope::decode_fields(frame, &Limits::GATEWAY, &mut fields)?;
+        let (envelope, ids) = Envelope::decode_fields(frame, &Limits::GATEWAY, &mut fields)?;
         let kind = EventKind::from_name(envelope.t.as_deref().unwrap_or_default());
-        Ok(Decoded { kind, d: envelope.d, fields, body: Bytes::copy_from_slice(envelope.d.raw()) })
+        Ok(Decoded { kind, d: envelope.d, fields, ids, body: Bytes::copy_from_slice(envelope.d.raw()) })
     }
 
     pub(crate) fn apply(&self, cache: &mut Cache) -> Change {
-        cache.apply_found(self.kind, self.d, &self.fields, &self.body)
+        cache.apply_found(self.kind, self.d, &self.fields, self.ids, &self.body)
     }
 }
 

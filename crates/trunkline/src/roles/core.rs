@@ -216,7 +216,7 @@ impl CoreState {
         let kind = EventKind::from_name(name);
         let body = d.envelope.d;
         let bytes = Bytes::copy_from_slice(body.raw());
-        let change = shard.cache.apply_found(kind, body, d.fields, &bytes);
+        let change = shard.cache.apply_found(kind, body, d.fields, d.routing, &bytes);
         let event = Event {
             shard: shard.id,
             session: d.session,

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use bytes::Bytes;
-use trunkline_discord::{Event, EventKind, EventName, GuildOrigin, Object, ShardId, Time, routing};
+use trunkline_discord::{Event, EventKind, EventName, GuildOrigin, Object, Previous, ShardId, Time, routing};
 use trunkline_etf::{Encoding, EtfWriter, Kind, Limits, TermWrite, Value, transcode};
 use trunkline_wire::pylon::discord::v1::event::event_envelope::EventData;
 
@@ -44,12 +44,13 @@ pub fn event(name: &str, json: &str) -> Event {
 #[track_caller]
 pub fn event_with_previous(name: &str, json: &str, previous: &str) -> Event {
     let previous = Object::copy_of(Value::parse(Encoding::Json, previous.as_bytes(), &Limits::GATEWAY).unwrap());
-    Event { previous: Some(previous), ..event(name, json) }
+    Event { previous: Some(previous.into()), ..event(name, json) }
 }
 
 fn in_encoding(event: &Event, write: impl Fn(Value<'_>) -> Vec<u8>) -> Event {
     let body = Bytes::from(write(event.value()));
-    let previous = event.previous.as_ref().map(|object| Object { encoding: Encoding::Etf, bytes: Bytes::from(write(object.value())) });
+    let previous =
+        event.previous.as_ref().map(|object| Object { encoding: Encoding::Etf, bytes: Bytes::from(write(object.value())) }.into());
     let routing = routing(event.kind, Value::from_raw(Encoding::Etf, &body));
     Event { encoding: Encoding::Etf, body, previous, routing, ..event.clone() }
 }
@@ -74,10 +75,10 @@ pub fn discords_etf(event: &Event) -> Event {
 
 /// The event with what was before it as the cache has it.
 pub fn packed_previous(event: &Event) -> Event {
-    let pack = |object: &Object| {
+    let pack = |object: &Previous| {
         let mut out = Vec::new();
         transcode(object.value(), Encoding::Packed, &mut out).unwrap();
-        Object { encoding: Encoding::Packed, bytes: Bytes::from(out) }
+        Object { encoding: Encoding::Packed, bytes: Bytes::from(out) }.into()
     };
     Event { previous: event.previous.as_ref().map(pack), ..event.clone() }
 }

@@ -2,24 +2,10 @@
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use trunkline_discord::Object;
 use trunkline_etf::{Encoding, EtfWriter, Ids, JsonWriter, Kind, TermWrite, Value};
 
-/// What a reaction or vote does to a count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    Up,
-    Down,
-}
-
-impl Step {
-    fn of(self, count: i64) -> i64 {
-        match self {
-            Step::Up => count.saturating_add(1),
-            Step::Down => count.saturating_sub(1).max(0),
-        }
-    }
-}
+use crate::Object;
+use crate::message::Step;
 
 /// One reaction that comes or goes. Discord docs, Gateway Events: Message Reaction Add.
 #[derive(Clone, Copy)]
@@ -156,8 +142,8 @@ fn with_value(
     Some(Object { encoding: Encoding::Etf, bytes: Bytes::from(bytes) })
 }
 
-/// `base` with those of `over`'s values that `wants` wants.
-pub(crate) fn merged_if(base: Value<'_>, over: Value<'_>, wants: impl Fn(&str, Value<'_>) -> bool) -> Option<Object> {
+/// `base` with those of `over`'s values that `wants` wants, in the encoding of `over`. `None`: one of the two makes no sense.
+pub fn merged_if(base: Value<'_>, over: Value<'_>, wants: impl Fn(&str, Value<'_>) -> bool) -> Option<Object> {
     let over_entries = over.entries().filter_map(|(key, value)| Some((key.as_str()?, key, value, false)));
     let mut by_key: Vec<_> = over_entries.filter(|(name, _, value, _)| wants(name, *value)).collect();
     by_key.sort_by(|one, other| one.0.cmp(&other.0));
@@ -276,7 +262,7 @@ fn write_first_reaction(out: &mut dyn TermWrite, reaction: Reaction<'_>) -> Opti
 }
 
 /// A message without reactions, or without those of one emoji. `None`: nothing changes.
-pub(crate) fn without_reactions(message: Value<'_>, emoji: Option<Value<'_>>) -> Option<Object> {
+pub fn without_reactions(message: Value<'_>, emoji: Option<Value<'_>>) -> Option<Object> {
     let known = message.get("reactions")?;
     let stays = |entry: &Value<'_>| match emoji {
         None => false,
@@ -299,7 +285,7 @@ pub(crate) fn without_reactions(message: Value<'_>, emoji: Option<Value<'_>>) ->
 }
 
 /// A message with one vote of its poll more or less. `None`: nothing changes; results that are final stay.
-pub(crate) fn with_vote(message: Value<'_>, answer: i64, own: bool, step: Step) -> Option<Object> {
+pub fn with_vote(message: Value<'_>, answer: i64, own: bool, step: Step) -> Option<Object> {
     let poll = message.get("poll").filter(|poll| !poll.is_null())?;
     let results = poll.get("results").filter(|results| !results.is_null());
     if results.and_then(|results| results.get("is_finalized")).and_then(Value::as_bool) == Some(true) {
@@ -380,8 +366,8 @@ fn count(entry: Value<'_>, key: &str) -> i64 {
     entry.get(key).and_then(Value::as_i64).unwrap_or(0)
 }
 
-/// A map without some of its keys.
-pub(crate) fn without(base: Value<'_>, keys: &[&str]) -> Option<Object> {
+/// A map without some of its keys. `None`: it makes no sense.
+pub fn without(base: Value<'_>, keys: &[&str]) -> Option<Object> {
     if base.encoding() == Encoding::Etf && base.kind() == Kind::Map {
         return cut(base, keys);
     }
