@@ -50,6 +50,8 @@ pub struct Cache {
     pub(crate) changed_guilds: HashSet<u64, RandomState>,
     /// One that is being told like that.
     pub(crate) telling: Option<u64>,
+    /// Rises whenever what has changed is taken: a channel remembers in which round it was noted.
+    pub(crate) round: u32,
     /// Rows that were true only when the stop that wrote them was.
     pub(crate) outdated: Vec<Key>,
     /// Guilds with a search index.
@@ -135,6 +137,7 @@ impl Cache {
             changed: HashSet::default(),
             changed_guilds: HashSet::default(),
             telling: None,
+            round: 1,
             outdated: Vec::new(),
             searched: Vec::new(),
             scratch: Packer::default(),
@@ -352,6 +355,12 @@ impl Cache {
         self.has_print(key, Print::of(told))
     }
 
+    /// Takes a user who was told whole.
+    pub(crate) fn set_user(&mut self, user: u64, told: Value<'_>) -> bool {
+        // Nearly always in the words of before.
+        !self.tenant.told_again(user, told) && self.set(Key::new(Kind::User, 0, user), Some(told)).changed
+    }
+
     /// Takes what was told of a member without its user, if the member is known. `false`: its user was told after all, and nothing has happened.
     pub(crate) fn merge_bare_member(&mut self, key: Key, told: Value<'_>) -> bool {
         if !self.config.keeps(key.kind) {
@@ -507,7 +516,7 @@ impl Cache {
     /// Takes the user that was told in a member, unless it is none or another's; whether it has changed.
     fn set_user_of(&mut self, member: u64, user: Value<'_>) -> bool {
         let sound = user.kind() == TermKind::Map && user.get("id").and_then(Value::as_id) == Some(member);
-        sound && self.set(Key::new(Kind::User, 0, member), Some(user)).changed
+        sound && self.set_user(member, user)
     }
 
     /// Puts a whole member of a list where it belongs; gives the id under which it is kept, if it has one.
@@ -606,7 +615,7 @@ impl Cache {
         let moved = self.heap.rewrite(handle, [bytes, &[]]);
         let size = &mut self.sizes[key.kind as usize];
         size.bytes = size.bytes - before + self.heap.cost(moved);
-        if moved != handle || key.kind == Kind::Member {
+        if moved != handle || key.kind.has_words() {
             let tables = match key.kind.outside() {
                 true => Some(&mut self.outside),
                 false => self.guilds.get_mut(&key.guild).map(|guild| &mut guild.tables),

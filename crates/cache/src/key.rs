@@ -127,6 +127,11 @@ impl Kind {
         matches!(self, Kind::State | Kind::Guild | Kind::Emojis | Kind::Stickers | Kind::OwnUser)
     }
 
+    /// Whether tables have a word about each object of this kind: see [`Table`](crate::table::Table).
+    pub(crate) fn has_words(self) -> bool {
+        matches!(self, Kind::Member | Kind::Channel)
+    }
+
     /// Whether its objects are in no guild: their keys have guild 0.
     pub(crate) const fn outside(self) -> bool {
         matches!(self, Kind::OwnUser | Kind::DirectChannel | Kind::Entitlement | Kind::Subscription | Kind::User)

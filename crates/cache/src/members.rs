@@ -92,7 +92,7 @@ impl Cache {
     /// A whole user, told beside something else. Kept only while some guild has it as a member.
     pub(crate) fn learn_user(&mut self, user: Value<'_>) {
         if let Some(id) = id(user, "id") {
-            self.set(Key::new(Kind::User, 0, id), Some(user));
+            self.set_user(id, user);
         }
     }
 
@@ -103,11 +103,11 @@ impl Cache {
         let Some(who) = who else { return };
         let key = Key::new(Kind::Member, guild, user);
         if self.told_again(key, member, who) {
-            self.learn_user(who);
+            self.set_user(user, who);
         } else if member.get("joined_at").is_some_and(|at| !at.is_null()) {
             self.merge(key, member, &[]);
         } else if self.knows(guild) {
-            self.learn_user(who);
+            self.set_user(user, who);
         }
     }
 

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use trunkline_discord::message::{MessageChange, Step, with_vote, without_reactions};
 use trunkline_discord::{Field, Fields, Object, Routing};
 use trunkline_etf::Value;
+use trunkline_etf::packed::edit::packed_id;
 
 use crate::Change;
 use crate::apply::{id, ids};
@@ -13,6 +14,9 @@ use crate::key::{Key, Kind};
 
 /// The flag of a message that only one user sees. Discord docs, Message: Message Flags.
 const EPHEMERAL: u64 = 1 << 6;
+
+/// Bytes of nearly every id, packed: a tag and eight.
+const LONG_ID: usize = 9;
 
 /// The type of the message that says that its author has joined. Discord docs, Message: Message Types.
 const USER_JOIN: u64 = 7;
@@ -47,7 +51,7 @@ impl Cache {
             if let Some(member) = member.filter(|_| !again) {
                 self.meet_author(key, d, member);
             }
-            self.set(Key::new(Kind::User, 0, user), Some(who));
+            self.set_user(user, who);
             if !again {
                 self.merge_known_member(guild, user, member);
             }
@@ -135,16 +139,16 @@ impl Cache {
     /// A channel's newest message; a thread counts its messages too. Discord docs, Channel: `message_count` leaves out the message that a
     /// thread began with. A message that came before is not counted again.
     fn note_message(&mut self, guild: u64, channel: u64, message: u64, message_id: Value<'_>) {
-        let keys = [Kind::Channel, Kind::Thread].map(|kind| Key::new(kind, guild, channel));
-        let Some((key, handle)) = keys.into_iter().find_map(|key| Some((key, self.find(key)?))) else { return };
-        let known = self.at(handle);
-        let last = known.get("last_message_id");
-        if last.and_then(Value::as_id).is_some_and(|last| last >= message) {
+        if self.note_channel_message(guild, channel, message, message_id) {
             return;
         }
-        if key.kind == Kind::Channel || message == channel {
-            let place = last.and_then(|last| self.place(handle, last));
-            self.set_field(key, handle, place, ("last_message_id", message_id));
+        let key = Key::new(Kind::Thread, guild, channel);
+        let Some(known) = self.get(key) else { return };
+        if id(known, "last_message_id").is_some_and(|last| last >= message) {
+            return;
+        }
+        if message == channel {
+            self.edit(key, &[], &[("last_message_id", message_id)]);
             return;
         }
         let [count, sent] = known.get_all(["message_count", "total_message_sent"]);
@@ -154,6 +158,45 @@ impl Cache {
         set.extend(count.as_deref().map(|count| ("message_count", json(count))));
         set.extend(sent.as_deref().map(|sent| ("total_message_sent", json(sent))));
         self.edit(key, &[], &set);
+    }
+
+    /// The same for what is a channel; whether it is one. Where the field lies is remembered in the table, and in which round the channel was
+    /// noted: most messages need neither the whole object nor the set of changed keys.
+    fn note_channel_message(&mut self, guild: u64, channel: u64, message: u64, message_id: Value<'_>) -> bool {
+        let Some(table) = self.guilds.get_mut(&guild).and_then(|guild| guild.tables.get_mut(Kind::Channel)) else { return false };
+        let Some(place) = table.place(&self.heap, channel) else { return false };
+        let Some(handle) = table.at(place) else { return false };
+        let key = Key::new(Kind::Channel, guild, channel);
+        let word = table.word(place);
+        let id = packed_id(message_id, message).filter(|(_, len)| *len == LONG_ID).map(|(id, _)| id);
+        if let (Some(at), Some(id)) = ((word as u32).checked_sub(1), id)
+            && let Some([tag, last @ ..]) = self.heap.bytes(handle).get(at as usize..).and_then(<[u8]>::first_chunk::<LONG_ID>)
+            && *tag == id[0]
+        {
+            if u64::from_le_bytes(*last) < message {
+                self.heap.patch(handle, at as usize, &id);
+                let round = self.round;
+                if (word >> 32) as u32 != round {
+                    table.set_word(place, u64::from(round) << 32 | u64::from(at + 1));
+                    self.note(key);
+                }
+            }
+            return true;
+        }
+        let last = self.heap.value(handle).get("last_message_id");
+        if last.and_then(Value::as_id).is_some_and(|last| last >= message) {
+            return true;
+        }
+        let field = last.and_then(|last| self.place(handle, last));
+        self.set_field(key, handle, field, ("last_message_id", message_id));
+        // If it lies where it lay, the next message finds it there.
+        if let (Some((at, LONG_ID)), Some(_)) = (field, id)
+            && let Ok(at) = u32::try_from(at + 1)
+            && let Some(table) = self.guilds.get_mut(&guild).and_then(|guild| guild.tables.get_mut(Kind::Channel))
+        {
+            table.set_word(place, u64::from(self.round) << 32 | u64::from(at));
+        }
+        true
     }
 
     /// Bots are told of no channel outside a guild: what a message says of it is all there is.
@@ -175,7 +218,7 @@ impl Cache {
     /// The author is a whole user, except a webhook's; a message's members lack their user. Discord docs, Gateway Events: Message Create.
     fn note_people(&mut self, guild: u64, fields: &Fields<'_>, ids: Routing) {
         if let Some((user, author)) = author(fields, ids) {
-            self.set(Key::new(Kind::User, 0, user), Some(author));
+            self.set_user(user, author);
             self.merge_known_member(guild, user, fields.get(Field::Member));
         }
         self.note_mentions(guild, fields);

@@ -2,7 +2,9 @@
 //!
 //! An entry is a handle and 32 bits of its id's hash, in one word: a look-up reads one line of the table and then the object, and the table
 //! grows without reading any object. Tables of members and users have a second word beside it, what the object was told with last
-//! ([`print`](crate::print)): whether it is told in the same words again, one line answers, and the object is not read at all.
+//! ([`print`](crate::print)): whether it is told in the same words again, one line answers, and the object is not read at all. Channels
+//! have one too, which says where in the object the field lies that every message changes. Such a word is true of an object's bytes as they lie:
+//! whoever writes others sets it anew, or it is 0.
 
 use smallvec::SmallVec;
 
@@ -13,11 +15,11 @@ use crate::print::Print;
 /// Handles by the ids of what they name, all in one heap.
 #[derive(Default)]
 pub(crate) struct Table {
-    /// Entries, each with its print behind it where the table has prints. The upper half of an entry is of the id's hash and says where it
+    /// Entries, each with a word about its object behind it where the table has such. The upper half of an entry is of the id's hash and says where it
     /// wants to be: there, or at the next free place behind it. 0: free.
     words: Box<[u64]>,
     len: u32,
-    prints: bool,
+    noted: bool,
 }
 
 /// Of so many places ...
@@ -27,9 +29,9 @@ const FULL: usize = 3;
 const PLACES_MIN: usize = 4;
 
 impl Table {
-    /// One that has prints.
-    pub(crate) fn with_prints() -> Table {
-        Table { prints: true, ..Table::default() }
+    /// One that has a word about each object.
+    pub(crate) fn with_words() -> Table {
+        Table { noted: true, ..Table::default() }
     }
 
     #[inline]
@@ -58,7 +60,7 @@ impl Table {
         let wanted = print.of_id(hash);
         let mut at = self.home(hash as u32);
         // The entry is not asked whether its object has this id: the print is of the id too.
-        while let Some([found, print]) = self.words.get(at..).and_then(|words| words.first_chunk()).filter(|_| self.prints) {
+        while let Some([found, print]) = self.words.get(at..).and_then(|words| words.first_chunk()).filter(|_| self.noted) {
             if (found >> 32) as u32 == hash as u32 && *print == wanted {
                 return true;
             }
@@ -74,21 +76,34 @@ impl Table {
     pub(crate) fn exchange(&mut self, heap: &Heap, id: u64, handle: Handle) {
         if let Some(at) = self.place(heap, id) {
             self.words[at] = entry(hash(id), handle);
-            self.set_print_at(at, id, None);
+            self.set_word(at, 0);
         }
     }
 
     /// What an object was told with.
     pub(crate) fn set_print(&mut self, heap: &Heap, id: u64, print: Option<Print>) {
         if let Some(at) = self.place(heap, id) {
-            self.set_print_at(at, id, print);
+            self.set_word(at, print.map_or(0, |print| print.of_id(hash(id))));
         }
     }
 
-    fn set_print_at(&mut self, at: usize, id: u64, print: Option<Print>) {
-        if let Some(place) = self.words.get_mut(at + 1).filter(|_| self.prints) {
-            *place = print.map_or(0, |print| print.of_id(hash(id)));
+    /// The word about the object at a place; 0 where none was set.
+    #[inline]
+    pub(crate) fn word(&self, at: usize) -> u64 {
+        self.words.get(at + 1).copied().filter(|_| self.noted).unwrap_or(0)
+    }
+
+    #[inline]
+    pub(crate) fn set_word(&mut self, at: usize, word: u64) {
+        if let Some(place) = self.words.get_mut(at + 1).filter(|_| self.noted) {
+            *place = word;
         }
+    }
+
+    /// What lies at a place.
+    #[inline]
+    pub(crate) fn at(&self, at: usize) -> Option<Handle> {
+        handle_of(*self.words.get(at)?)
     }
 
     /// Adds an object that is not there yet.
@@ -134,9 +149,9 @@ impl Table {
         handle
     }
 
-    /// Makes room for so many objects in all, at once and no more than they need.
+    /// Makes room for so many objects in all at once, and for a few more: the next one would move them all otherwise.
     pub(crate) fn reserve(&mut self, many: usize) {
-        let wanted = many.saturating_mul(FULL_OF).div_ceil(FULL) + 1;
+        let wanted = (many.saturating_add(many / 16 + 2)).saturating_mul(FULL_OF).div_ceil(FULL) + 1;
         if many > self.len() && wanted > self.places() {
             self.resize(wanted);
         }
@@ -159,7 +174,8 @@ impl Table {
         size_of_val(&*self.words) as u64
     }
 
-    fn place(&self, heap: &Heap, id: u64) -> Option<usize> {
+    /// The place of an object, until the table changes.
+    pub(crate) fn place(&self, heap: &Heap, id: u64) -> Option<usize> {
         if self.words.is_empty() {
             return None;
         }
@@ -181,11 +197,11 @@ impl Table {
     /// Words of a place.
     #[inline]
     fn step(&self) -> usize {
-        1 << usize::from(self.prints)
+        1 << usize::from(self.noted)
     }
 
     fn places(&self) -> usize {
-        self.words.len() >> usize::from(self.prints)
+        self.words.len() >> usize::from(self.noted)
     }
 
     /// Where an entry wants to be.
@@ -206,7 +222,7 @@ impl Table {
             at = self.after(at);
         }
         self.words[at] = entry;
-        if self.prints {
+        if self.noted {
             self.words[at + 1] = print;
         }
     }
@@ -266,7 +282,7 @@ impl Tables {
         let (there, at) = self.place(kind);
         if !there {
             self.kinds |= 1 << kind as u8;
-            self.tables.insert(at, if kind == Kind::Member { Table::with_prints() } else { Table::default() });
+            self.tables.insert(at, if kind.has_words() { Table::with_words() } else { Table::default() });
         }
         &mut self.tables[at]
     }
@@ -310,7 +326,7 @@ mod tests {
             println!("seed={seed}");
             let mut dice = Dice::new(seed);
             let mut heap = Heap::default();
-            let mut table = if seed % 2 == 0 { Table::default() } else { Table::with_prints() };
+            let mut table = if seed % 2 == 0 { Table::default() } else { Table::with_words() };
             // What each was told with, where it is known.
             let mut model: BTreeMap<u64, (Handle, Option<Print>)> = BTreeMap::new();
             for step in 0..3000_u64 {

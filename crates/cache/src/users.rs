@@ -150,14 +150,17 @@ impl Tenant {
         self.users.0.borrow_mut().refer(user, None, bytes, true)
     }
 
+    /// Whether a user is known and was told in these words last.
+    #[inline]
+    pub(crate) fn told_again(&self, user: u64, told: Value<'_>) -> bool {
+        Print::of(told).is_some_and(|print| self.users.0.borrow().table.told(user, print))
+    }
+
     /// The same with what was told, compared in place; what differs is written in `room`. `None`: it must be packed.
     pub(crate) fn compare(&self, user: u64, told: Value<'_>, drop: &[&str], room: &mut Vec<u8>) -> Option<bool> {
         let mut shared = self.users.0.borrow_mut();
-        let print = Print::of(told).filter(|_| drop.is_empty());
-        if print.is_some_and(|print| shared.table.told(user, print)) {
-            return Some(false);
-        }
         let Some(handle) = shared.table.find(&shared.heap, user) else { return Some(false) };
+        let print = Print::of(told).filter(|_| drop.is_empty());
         let known = Value::from_raw(Encoding::Packed, split(shared.heap.bytes(handle)).1);
         match update::replace(known, told, Without::Keys(drop), room)? {
             Outcome::Same => {
@@ -310,7 +313,7 @@ impl Default for Shared {
     fn default() -> Shared {
         Shared {
             heap: Heap::default(),
-            table: Table::with_prints(),
+            table: Table::with_words(),
             guilds: Vec::new(),
             spare_guilds: Vec::new(),
             shards: Vec::new(),
@@ -544,7 +547,7 @@ impl Shared {
         let waiting = std::mem::take(&mut self.shards[shard as usize].waiting);
         let alone = self.guilds.iter().all(|slot| slot.shard == shard || slot.shard == NOBODY);
         if alone && self.shards.iter().all(|slot| slot.waiting.is_empty()) {
-            (self.heap, self.table) = (Heap::default(), Table::with_prints());
+            (self.heap, self.table) = (Heap::default(), Table::with_words());
             self.crowds = Map::default();
             self.guilds = Vec::new();
             self.spare_guilds = Vec::new();

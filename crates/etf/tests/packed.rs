@@ -513,3 +513,25 @@ fn a_map_that_says_a_field_twice_is_split_into_the_first_and_neither() {
     }
     assert_eq!(json_of(&out), r#"{"nick":"x","id":"7"}"#);
 }
+
+proptest! {
+    #[test]
+    fn an_id_is_packed_beside_its_object_as_it_is_inside(id in prop_oneof![any::<u64>(), 0..300_u64], zeros in 0..3_usize, form in 0..4_u8) {
+        let mut writer = EtfWriter::term().with_atom_keys().with_ids(Ids::Integers);
+        match form {
+            0 => writer.id(id),
+            1 => writer.uint(id),
+            _ => writer.str(&format!("{}{id}", "0".repeat(zeros))),
+        }
+        let etf = writer.into_vec();
+        let told = Value::from_raw(Encoding::Etf, &etf);
+        let mut packed = Vec::new();
+        transcode(told, Encoding::Packed, &mut packed).unwrap();
+        match edit::packed_id(told, id) {
+            Some((room, len)) => prop_assert_eq!(&room[..len], &packed[..]),
+            None => prop_assert!(form > 1 && (zeros > 0 || id < 10), "{id} {zeros}"),
+        }
+        prop_assert!(edit::packed_id(told, id ^ 1).is_none(), "another id than it says");
+        prop_assert!(edit::packed_id(Value::from_raw(Encoding::Json, b"5"), 5).is_none());
+    }
+}

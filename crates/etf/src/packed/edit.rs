@@ -8,10 +8,32 @@ use super::{Form, Head, KEY_OTHER, KEY2, KEY2_LAST, damaged, from_etf, head, key
 use crate::error::Error;
 use crate::packed::ATOM;
 use crate::packed::from_etf::Places;
-use crate::transcode;
 use crate::value::{Encoding, Kind, Value};
+use crate::{number, term, transcode};
 use std::borrow::Cow;
 use std::ops::Range;
+
+/// An ETF term that is an id, packed: its bytes at the start of the room, and how many they are. `None` for what is no id, and for one that is
+/// kept as its text, since it begins with zeros.
+#[inline]
+pub fn packed_id(told: Value<'_>, id: u64) -> Option<([u8; 9], usize)> {
+    if told.encoding() != Encoding::Etf {
+        return None;
+    }
+    let mut room = [0; 9];
+    if term::unsigned(told.raw()) == Some(id) {
+        let len = put::uint_at(id, &mut room);
+        return Some((room, len));
+    }
+    // Two digits at least, or it is kept as text, and the first is none of too many.
+    let binary = told.raw().first() == Some(&term::BINARY);
+    let text = term::text(told.raw()).filter(|text| binary && text.len() > 1 && text.first() != Some(&b'0'))?;
+    if number::parse_decimal(text) != Some(id) {
+        return None;
+    }
+    let len = put::decimal_at(id, &mut room);
+    Some((room, len))
+}
 
 /// A key: its number, or what it says.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

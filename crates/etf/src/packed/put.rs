@@ -166,6 +166,12 @@ fn hash_at<const N: usize>(tag: u8, text: &[u8], room: &mut [u8; N]) -> Option<u
     Some(17)
 }
 
+/// [`decimal`] of at least two digits at the start of some room; gives how many bytes it takes.
+#[inline(always)]
+pub(crate) fn decimal_at<const N: usize>(value: u64, room: &mut [u8; N]) -> usize {
+    sized_at(DECIMAL, value, room)
+}
+
 /// A string of decimal digits.
 #[inline]
 pub(crate) fn decimal(value: u64, out: &mut Vec<u8>) {

@@ -10,6 +10,8 @@
 //!
 //! Invariants: nothing panics on any bytes; recursion ends after five levels.
 
+use smallvec::SmallVec;
+
 use super::{
     ANIMATED_HASH, ATOM, DECIMAL, FALSE, Form, HASH, Head, KEY_OTHER, KEY2, KEY2_LAST, LIST0, MAP0, NULL, STR0, STR8, STR16, STR32,
     TIME_LAST, TIME0, TRUE, Time, UINT, WORD, from_etf, head, keys, long_code, put, skip, string, text, uint,
@@ -116,8 +118,8 @@ fn lay(base: Value<'_>, update: Value<'_>, without: Without<'_>, whole: bool, ou
         Without::Refused(key) => (&[], Some(key)),
     };
     let told = term::head(update, 0)?;
-    let mut changes = Vec::<Change>::new();
-    let mut additions = Vec::<Addition>::new();
+    let mut changes = SmallVec::<[Change; 8]>::new();
+    let mut additions = SmallVec::<[Addition; 4]>::new();
     let start = Place { at: known.start, index: 0 };
     let mut next = start;
     let (mut seen, mut searches) = (0u64, 0);
