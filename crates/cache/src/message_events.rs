@@ -225,12 +225,12 @@ impl Cache {
     }
 
     fn note_mentions(&mut self, guild: u64, fields: &Fields<'_>) {
-        for mention in fields.get(Field::Mentions).into_iter().flat_map(Value::items) {
-            let [user, member] = mention.get_all(["id", "member"]);
+        let Some(mentions) = fields.get(Field::Mentions) else { return };
+        mentions.each_get_all(["id", "member"], |[user, member]| {
             if let Some(user) = user.and_then(Value::as_id) {
                 self.merge_known_member(guild, user, member);
             }
-        }
+        });
     }
 
     /// Who writes is a member: one of whom nobody has told before is known from then on, if all of a member is told. Without the members

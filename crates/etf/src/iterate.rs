@@ -185,6 +185,11 @@ impl<'a> Items<'a> {
         items
     }
 
+    /// What is left of an ETF list whose tail is at `at`: nothing, as good as always.
+    pub(crate) fn tail(list: Value<'a>, at: usize) -> Items<'a> {
+        Items { form: Form::List, bytes: list.raw(), at, left: 1 }
+    }
+
     /// Continues with the elements of the list or tuple at `at`. `false`: there is none.
     fn enter(&mut self, at: usize) -> bool {
         let form = match self.bytes.get(at) {

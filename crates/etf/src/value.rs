@@ -272,20 +272,40 @@ impl<'a> Value<'a> {
         self.entries().find(|(name, _)| name.is_key(key)).map(|(_, value)| value)
     }
 
+    /// What lies under several keys in each map of a list: [`Value::get_all`] of each of [`Value::items`], in one walk over the list. An element
+    /// that is no map has nothing.
+    pub fn each_get_all<const N: usize>(self, keys: [&str; N], mut take: impl FnMut([Option<Value<'a>>; N])) {
+        let Some(words) = words(keys).filter(|_| self.encoding == Encoding::Etf && self.raw.first() == Some(&term::LIST)) else {
+            self.items().for_each(|item| take(item.get_all(keys)));
+            return;
+        };
+        let Some(list) = term::head(self.raw, 0) else { return };
+        let (mut at, elements) = (list.end, list.children.saturating_sub(1));
+        for _ in 0..elements {
+            let Some(rest) = self.raw.get(at..) else { return };
+            let (found, len) = match walk::take_all(rest, words) {
+                Some((found, len)) => (found.map(|raw| Some(Value::inner(self.encoding, raw?))), len),
+                None => match walk::skip(rest, 0) {
+                    Some(len) => ([None; N], len),
+                    None => return,
+                },
+            };
+            take(found);
+            at += len;
+        }
+        Items::tail(self, at).for_each(|item| take(item.get_all(keys)));
+    }
+
     /// The values of several keys, in one walk that ends when all are found. Where a key occurs twice, the first counts.
     #[inline]
     pub fn get_all<const N: usize>(self, keys: [&str; N]) -> [Option<Value<'a>>; N] {
         if self.encoding == Encoding::Packed && packed::unwrap(self.raw).is_none() {
             return packed::get_all(self.raw, keys).map(|raw| Some(Value { encoding: Encoding::Packed, raw: raw? }));
         }
-        if self.encoding == Encoding::Etf {
-            let words = keys.map(name_word);
-            // No key is asked for twice, or only the first of the two would be found.
-            let apart = words.iter().enumerate().all(|(at, word)| word.is_some() && !words.iter().take(at).any(|other| other == word));
-            if apart {
-                let words = words.map(|word| word.unwrap_or_default());
-                return walk::get_all(self.raw, words).map(|raw| Some(Value::inner(self.encoding, raw?)));
-            }
+        if self.encoding == Encoding::Etf
+            && let Some(words) = words(keys)
+        {
+            return walk::get_all(self.raw, words).map(|raw| Some(Value::inner(self.encoding, raw?)));
         }
         let mut found = [None; N];
         let mut missing = N;
@@ -336,6 +356,14 @@ impl<'a> Value<'a> {
 fn name_word(key: &str) -> Option<Word> {
     let number = matches!(key.as_bytes().first(), None | Some(b'-' | b'0'..=b'9'));
     if number || !key.is_ascii() { None } else { Word::of(key.as_bytes()) }
+}
+
+/// Those of several keys, if all have one and no key is asked for twice: only the first of the two would be found.
+#[inline(always)]
+fn words<const N: usize>(keys: [&str; N]) -> Option<[Word; N]> {
+    let words = keys.map(name_word);
+    let apart = words.iter().enumerate().all(|(at, word)| word.is_some() && !words.iter().take(at).any(|other| other == word));
+    apart.then(|| words.map(Option::unwrap_or_default))
 }
 
 #[cold]

@@ -369,9 +369,9 @@ fn entry(bytes: &[u8], at: usize) -> Option<(Option<Word>, usize, usize)> {
 }
 
 /// Goes over the entries of a map that was checked before, until `found` says that it has what it looks for: each with its key's word, if
-/// it has one, and where its value lies.
+/// it has one, and where its value lies. Gives where the entries end, if it came there.
 #[inline(always)]
-fn each(bytes: &[u8], mut found: impl FnMut(Option<Word>, Range<usize>) -> bool) -> Option<()> {
+fn each(bytes: &[u8], mut found: impl FnMut(Option<Word>, Range<usize>) -> bool) -> Option<usize> {
     if bytes.first() != Some(&term::MAP) {
         return None;
     }
@@ -384,7 +384,7 @@ fn each(bytes: &[u8], mut found: impl FnMut(Option<Word>, Range<usize>) -> bool)
         }
         next = end;
     }
-    Some(())
+    Some(next)
 }
 
 /// The values of the first entries with these names, of a map that was checked before.
@@ -397,6 +397,23 @@ pub(crate) fn find_named<'a, const N: usize>(bytes: &'a [u8], names: &Names<N>, 
         }
         false
     })
+    .map(drop)
+}
+
+/// The values of the first entries with these keys, of the map at the start, and where it ends.
+pub(crate) fn take_all<const N: usize>(bytes: &[u8], wanted: [Word; N]) -> Option<([Option<&[u8]>; N], usize)> {
+    let mut found = [None; N];
+    let end = each(bytes, |word, value| {
+        if let Some(word) = word
+            && let Some(name) = wanted.iter().position(|wanted| *wanted == word)
+            && let Some(place) = found.get_mut(name)
+            && place.is_none()
+        {
+            *place = bytes.get(value);
+        }
+        false
+    })?;
+    Some((found, end))
 }
 
 /// The values of the first entries with these keys, of a map that was checked before; ends when all are found.

@@ -535,3 +535,28 @@ proptest! {
         prop_assert!(edit::packed_id(Value::from_raw(Encoding::Json, b"5"), 5).is_none());
     }
 }
+
+proptest! {
+    #[test]
+    fn keys_of_each_map_of_a_list_are_found_as_one_by_one(term in any_term(), cut in 0..40_usize) {
+        let mut bytes = Vec::new();
+        term.write(&mut bytes);
+        let whole = Value::from_raw(Encoding::Etf, &bytes);
+        let mut packed = Vec::new();
+        transcode(whole, Encoding::Packed, &mut packed).unwrap();
+        let damaged = Value::from_raw(Encoding::Etf, whole.raw().get(..whole.raw().len().saturating_sub(cut)).unwrap_or_default());
+        for value in [whole, Value::from_raw(Encoding::Packed, &packed)] {
+            let mut todo = vec![value];
+            while let Some(value) = todo.pop() {
+                let mut found = Vec::new();
+                value.each_get_all(["id", "user", "x"], |values| found.push(values.map(|value| value.map(Value::raw))));
+                let wanted: Vec<_> = value.items().map(|item| item.get_all(["id", "user", "x"]).map(|value| value.map(Value::raw))).collect();
+                prop_assert_eq!(found, wanted);
+                todo.extend(value.items());
+                todo.extend(value.entries().map(|(_, value)| value));
+            }
+        }
+        // Bytes that nobody checked end it early, and nothing else.
+        damaged.each_get_all(["id"], |_| ());
+    }
+}
