@@ -67,7 +67,7 @@ pub use key::{Kind, LoadError};
 pub use lookups::Found;
 pub use policy::UNCONFIRMED_MAX;
 pub use rows::{ROW_VERSION, Rows};
-pub use search::{MemberQuery, SEARCH_IDLE_MS};
+pub use search::{MemberQuery, SEARCH_IDLE_MS, STEP_LOOKED_MAX, Step};
 pub use users::Users;
 
 use trunkline_discord::{GuildOrigin, Previous};

@@ -8,7 +8,6 @@ use crate::Change;
 use crate::apply::{id, items, user_id};
 use crate::cache::{Cache, State};
 use crate::key::{Key, Kind};
-use crate::lookups::Smallest;
 use crate::pack::Packed;
 
 impl Cache {
@@ -109,35 +108,6 @@ impl Cache {
         } else if self.knows(guild) {
             self.set_user(user, who);
         }
-    }
-
-    /// Ids of members of a guild who have a role, ascending, the first `limit` above `after`. Everybody has the role that is called like the
-    /// guild.
-    pub fn member_ids_with_role(&self, guild: u64, role: u64, after: u64, limit: usize) -> Vec<u64> {
-        if role == guild {
-            return Smallest::of(self.ids(Kind::Member, guild), after, limit);
-        }
-        if self.guilds.get(&guild).is_none_or(|known| known.gone_roles.contains(&role)) {
-            return Vec::new();
-        }
-        let has = |user: &u64| {
-            let roles = self.get(Key::new(Kind::Member, guild, *user)).and_then(|member| member.get("roles"));
-            roles.is_some_and(|roles| roles.items().any(|id| id.as_id() == Some(role)))
-        };
-        let (mut found, mut after) = (Vec::new(), after);
-        // A role that many have is found soon, and one that few have needs all members: few are looked at first, then more and more.
-        let mut many = limit.saturating_add(16);
-        while found.len() < limit {
-            let ids = Smallest::of(self.ids(Kind::Member, guild), after, many);
-            let room = limit - found.len();
-            found.extend(ids.iter().copied().filter(has).take(room));
-            match ids.last() {
-                Some(last) if ids.len() == many => after = *last,
-                _ => break,
-            }
-            many = many.saturating_mul(4);
-        }
-        found
     }
 
     fn forget_member(&mut self, guild: u64, user: u64) {

@@ -1,7 +1,7 @@
 //! Members of a guild in order: by id, and by name.
 //!
 //! A [`Part`] is made of many members at once and never changed; what comes later lies in smaller parts beside it, which are merged when
-//! they have grown ([`crate::search`]). Names lie in lower case, one after the other and sorted, so that those with a common beginning
+//! they have grown ([`crate::search`]), large ones in steps ([`Merging`]). Names lie in lower case, one after the other and sorted, so that those with a common beginning
 //! are one stretch. Whose they are is told by the member's place in the list of ids, so that "the first by id" is the smallest number.
 //!
 //! Invariant: no question reads all names, except for one inside of them.
@@ -111,6 +111,7 @@ impl Part {
     /// Members whose names nobody wants.
     pub(crate) fn of_ids(mut ids: Vec<u64>) -> Part {
         ids.sort_unstable();
+        ids.dedup();
         ids.shrink_to_fit();
         Part { ids, names: Names::default() }
     }
@@ -120,9 +121,7 @@ impl Part {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let names = &self.names;
-        let numbers = names.starts.capacity() + names.whose.capacity() + names.by_member.capacity();
-        self.ids.capacity() * size_of::<u64>() + names.text.capacity() + numbers * size_of::<u32>()
+        self.ids.capacity() * size_of::<u64>() + self.names.bytes()
     }
 
     /// The first `many` members above `after`.
@@ -140,46 +139,6 @@ impl Part {
             Needle::Start(text) => self.names.first_of(self.names.range(text.as_bytes(), false), from, many, each),
             Needle::Whole(text) => self.names.first_of(self.names.range(text.as_bytes(), true), from, many, each),
         }
-    }
-
-    /// What both have: of members in both what the newer one says. `lives` says of the newer one's members whether they are still wanted.
-    pub(crate) fn merge(older: &Part, newer: &Part, lives: impl Fn(u64) -> bool) -> Part {
-        let mut ids = Vec::with_capacity(older.len() + newer.len());
-        let (mut olds, mut news) = (vec![GONE; older.len()], vec![GONE; newer.len()]);
-        let (mut old, mut new) = (0, 0);
-        loop {
-            let place = ids.len() as u32;
-            match (older.ids.get(old), newer.ids.get(new)) {
-                (Some(id), other) if other.is_none_or(|other| id < other) => {
-                    ids.push(*id);
-                    olds[old] = place;
-                    old += 1;
-                }
-                (same, Some(id)) => {
-                    if lives(*id) {
-                        ids.push(*id);
-                        news[new] = place;
-                    }
-                    old += usize::from(same == Some(id));
-                    new += 1;
-                }
-                // The first arm takes every other case.
-                (_, None) => break,
-            }
-        }
-        ids.shrink_to_fit();
-        let mut names = Names::with_room(older.names.text.len() + newer.names.text.len(), older.names.len() + newer.names.len());
-        let (mut old, mut new) = (0, 0);
-        while old < older.names.len() || new < newer.names.len() {
-            let from_old = new == newer.names.len() || (old < older.names.len() && older.names.name(old) <= newer.names.name(new));
-            let (part, at, places) = if from_old { (older, &mut old, &olds) } else { (newer, &mut new, &news) };
-            let whose = places[part.names.whose[*at] as usize];
-            if whose != GONE {
-                names.push(part.names.name(*at), whose);
-            }
-            *at += 1;
-        }
-        Part { names: names.closed(ids.len()), ids }
     }
 
     fn place_after(&self, after: u64) -> usize {
@@ -209,30 +168,14 @@ impl Names {
     }
 
     /// With all of them, and with their order by member.
-    fn closed(mut self, members: usize) -> Names {
-        if self.whose.is_empty() {
-            return Names::default();
-        }
-        self.starts.push(self.text.len() as u32);
-        // Where each member's names begin among all in the order of members.
-        let mut next = vec![0_u32; members + 1];
-        self.whose.iter().for_each(|whose| next[*whose as usize + 1] += 1);
-        let mut sum = 0;
-        next.iter_mut().for_each(|count| {
-            sum += *count;
-            *count = sum;
-        });
-        self.by_member = vec![0; self.whose.len()];
-        for (place, whose) in (0_u32..).zip(&self.whose) {
-            let at = &mut next[*whose as usize];
-            self.by_member[*at as usize] = place;
-            *at += 1;
-        }
-        // Merging leaves out what is old.
-        self.text.shrink_to_fit();
-        self.starts.shrink_to_fit();
-        self.whose.shrink_to_fit();
-        self
+    fn closed(self, members: usize) -> Names {
+        let mut closing = Closing::new(self, members);
+        while !closing.step(usize::MAX) {}
+        closing.names
+    }
+
+    fn bytes(&self) -> usize {
+        self.text.capacity() + (self.starts.capacity() + self.whose.capacity() + self.by_member.capacity()) * size_of::<u32>()
     }
 
     fn len(&self) -> usize {
@@ -306,6 +249,172 @@ impl Names {
     }
 }
 
+/// Names that are all there, on their way to their order by member.
+struct Closing {
+    names: Names,
+    /// Where each member's next name goes among all in the order of members; before these are known, how many it has, at the place behind.
+    next: Vec<u32>,
+    /// Members whose places are known.
+    summed: usize,
+    /// Names that are in order.
+    placed: usize,
+}
+
+impl Closing {
+    fn new(mut names: Names, members: usize) -> Closing {
+        if names.whose.is_empty() {
+            return Closing { names: Names::default(), next: Vec::new(), summed: 0, placed: 0 };
+        }
+        names.starts.push(names.text.len() as u32);
+        // Merging leaves out what is old.
+        names.text.shrink_to_fit();
+        names.starts.shrink_to_fit();
+        names.whose.shrink_to_fit();
+        Closing { names, next: vec![0; members + 1], summed: 0, placed: 0 }
+    }
+
+    /// Goes on with so many members or names; answers whether that was all.
+    fn step(&mut self, many: usize) -> bool {
+        let Names { whose, by_member, .. } = &mut self.names;
+        if by_member.len() < whose.len() {
+            // First all are counted, and `by_member` has the room that they take.
+            let from = self.placed;
+            let to = whose.len().min(from.saturating_add(many));
+            whose[from..to].iter().for_each(|whose| self.next[*whose as usize + 1] += 1);
+            self.placed = to;
+            if to == whose.len() {
+                *by_member = vec![0; to];
+                self.placed = 0;
+            }
+            return false;
+        }
+        if self.summed + 1 < self.next.len() {
+            let to = (self.next.len() - 1).min(self.summed.saturating_add(many));
+            for at in self.summed..to {
+                self.next[at + 1] += self.next[at];
+            }
+            self.summed = to;
+            return false;
+        }
+        let to = whose.len().min(self.placed.saturating_add(many));
+        for (place, whose) in (self.placed as u32..).zip(&whose[self.placed..to]) {
+            let at = &mut self.next[*whose as usize];
+            by_member[*at as usize] = place;
+            *at += 1;
+        }
+        self.placed = to;
+        to == whose.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.names.bytes() + self.next.capacity() * size_of::<u32>()
+    }
+}
+
+/// Two parts on their way to one: of members in both it has what the newer one says. It goes on in steps, and both parts stay as they are.
+pub(crate) struct Merging {
+    ids: Vec<u64>,
+    /// Where the members of each part are in `ids`.
+    olds: Vec<u32>,
+    news: Vec<u32>,
+    /// What was read of each part: members, then names.
+    old: usize,
+    new: usize,
+    stage: Stage,
+}
+
+enum Stage {
+    Ids,
+    Names(Names),
+    Closing(Closing),
+}
+
+impl Merging {
+    pub(crate) fn new(older: &Part, newer: &Part) -> Merging {
+        Merging {
+            ids: Vec::with_capacity(older.len() + newer.len()),
+            olds: Vec::with_capacity(older.len()),
+            news: Vec::with_capacity(newer.len()),
+            old: 0,
+            new: 0,
+            stage: Stage::Ids,
+        }
+    }
+
+    /// Goes on with so many members or names; answers what both have, once that is all. `lives` says of the newer one's members whether they are
+    /// still wanted. Always to be called with the same two parts.
+    pub(crate) fn step(&mut self, older: &Part, newer: &Part, many: usize, lives: impl Fn(u64) -> bool) -> Option<Part> {
+        match &mut self.stage {
+            Stage::Ids => {
+                if self.merge_ids(older, newer, many, lives) {
+                    self.ids.shrink_to_fit();
+                    (self.old, self.new) = (0, 0);
+                    let room = older.names.text.len() + newer.names.text.len();
+                    self.stage = Stage::Names(Names::with_room(room, older.names.len() + newer.names.len()));
+                }
+                None
+            }
+            Stage::Names(names) => {
+                for _ in 0..many {
+                    let (old, new) = (self.old < older.names.len(), self.new < newer.names.len());
+                    if !old && !new {
+                        self.stage = Stage::Closing(Closing::new(std::mem::take(names), self.ids.len()));
+                        break;
+                    }
+                    let from_old = !new || (old && older.names.name(self.old) <= newer.names.name(self.new));
+                    let (part, at, places) = if from_old { (older, &mut self.old, &self.olds) } else { (newer, &mut self.new, &self.news) };
+                    let whose = places[part.names.whose[*at] as usize];
+                    if whose != GONE {
+                        names.push(part.names.name(*at), whose);
+                    }
+                    *at += 1;
+                }
+                None
+            }
+            Stage::Closing(closing) => {
+                closing.step(many).then(|| Part { ids: std::mem::take(&mut self.ids), names: std::mem::take(&mut closing.names) })
+            }
+        }
+    }
+
+    fn merge_ids(&mut self, older: &Part, newer: &Part, many: usize, lives: impl Fn(u64) -> bool) -> bool {
+        for _ in 0..many {
+            let place = self.ids.len() as u32;
+            match (older.ids.get(self.old), newer.ids.get(self.new)) {
+                (Some(id), other) if other.is_none_or(|other| id < other) => {
+                    self.ids.push(*id);
+                    self.olds.push(place);
+                    self.old += 1;
+                }
+                (same, Some(id)) => {
+                    let wanted = lives(*id);
+                    if wanted {
+                        self.ids.push(*id);
+                    }
+                    self.news.push(if wanted { place } else { GONE });
+                    self.new += 1;
+                    if same == Some(id) {
+                        self.olds.push(GONE);
+                        self.old += 1;
+                    }
+                }
+                // The first arm takes every other case.
+                (_, None) => return true,
+            }
+        }
+        false
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let stage = match &self.stage {
+            Stage::Ids => 0,
+            Stage::Names(names) => names.bytes(),
+            Stage::Closing(closing) => closing.bytes(),
+        };
+        self.ids.capacity() * size_of::<u64>() + (self.olds.capacity() + self.news.capacity()) * size_of::<u32>() + stage
+    }
+}
+
 /// The first place of a range that is not so, where all that are so come first.
 fn point(mut range: Range<usize>, so: impl Fn(usize) -> bool) -> usize {
     while !range.is_empty() {
@@ -357,6 +466,24 @@ mod tests {
         gathered.sorted()
     }
 
+    fn merged(older: &Part, newer: &Part, many: usize, lives: impl Fn(u64) -> bool) -> Part {
+        let mut merging = Merging::new(older, newer);
+        loop {
+            let asked = std::cell::Cell::new(0);
+            let lives = |id| {
+                asked.set(asked.get() + 1);
+                lives(id)
+            };
+            let before = merging.ids.len();
+            let done = merging.step(older, newer, many, lives);
+            assert!(asked.get() <= many, "no step goes through more than it is told to");
+            match done {
+                Some(part) => return part,
+                None => assert!(merging.ids.len() - before <= many),
+            }
+        }
+    }
+
     fn check(part: &Part, members: &BTreeMap<u64, Vec<String>>, dice: &mut Dice) {
         let wanted = text(dice).to_lowercase();
         type Is = fn(&str, &str) -> bool;
@@ -398,7 +525,8 @@ mod tests {
             let newer = some(&mut dice, many);
             (0..20).for_each(|_| check(&part(&older), &older, &mut dice));
             let lives = |id: u64| !id.is_multiple_of(7);
-            let merged = Part::merge(&part(&older), &part(&newer), lives);
+            let at_once = dice.below(3_000) as usize + 1;
+            let merged = merged(&part(&older), &part(&newer), at_once, lives);
             older.extend(newer.clone());
             older.retain(|id, _| lives(*id) || !newer.contains_key(id));
             assert_eq!(merged.len(), older.len());
@@ -422,7 +550,7 @@ mod tests {
         assert_eq!(find(Needle::Inside("xöx".to_owned())), [0_u64; 0]);
         assert_eq!(part.after(6, 10), [u64::MAX]);
         assert!(Part::default().after(0, 10).is_empty());
-        let none = Part::merge(&Part::default(), &Part::of_ids(vec![9, 3]), |_| true);
+        let none = merged(&Part::default(), &Part::of_ids(vec![9, 3, 9]), 1, |_| true);
         assert_eq!(none.after(0, 10), [3, 9]);
         none.named(&Needle::Start("x".to_owned()), 0, 10, |_| panic!("ids have no names"));
     }

@@ -120,8 +120,8 @@ fn a_deleted_role_goes_from_members_though_roles_are_switched_off() {
         "members": [{"user": {"id": id(3)}, "roles": [id(20), id(21)]}, {"user": {"id": id(4)}, "roles": [id(20)]}],
     });
     apply(&mut cache, Encoding::Etf, K::GuildCreate, &guild);
-    let with = |cache: &Cache, role: u64| cache.member_ids_with_role(BASE + 1, BASE + role, 0, 10);
-    assert_eq!(with(&cache, 20), [BASE + 3, BASE + 4]);
+    let with = |cache: &mut Cache, role: u64| cache.member_ids_with_role(BASE + 1, BASE + role, 0, 10);
+    assert_eq!(with(&mut cache, 20), [BASE + 3, BASE + 4]);
     assert_eq!(cache.member_ids_with_role(BASE + 1, BASE + 1, BASE + 3, 10), [BASE + 4], "everybody");
     let mut disk = Disk::default();
     disk.save(&mut cache);
@@ -131,8 +131,8 @@ fn a_deleted_role_goes_from_members_though_roles_are_switched_off() {
         disk.save(cache);
         disk.load_with(CacheConfig::default().without(Kind::Role), true)
     };
-    let again = disk_of(&mut cache);
-    for cache in [&cache, &again] {
+    let mut again = disk_of(&mut cache);
+    for cache in [&mut cache, &mut again] {
         assert_eq!(common::found(cache.member(BASE + 1, BASE + 3)).unwrap()["roles"], json!([id(21)]));
         assert_eq!((with(cache, 20), with(cache, 21)), (vec![], vec![BASE + 3]));
     }

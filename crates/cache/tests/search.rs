@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use common::{BASE, BOTH, apply, id};
 use serde_json::{Value as Json, json};
-use trunkline_cache::{Cache, CacheConfig, Found, Kind, MemberQuery, SEARCH_IDLE_MS, Users};
+use trunkline_cache::{Cache, CacheConfig, Found, Kind, MemberQuery, SEARCH_IDLE_MS, STEP_LOOKED_MAX, Step, Users};
 use trunkline_discord::{Dice, EventKind as K};
 
 const NAMES: [&str; 18] = [
@@ -288,5 +288,180 @@ fn an_index_that_is_built_in_steps_misses_nobody_who_changes_meanwhile() {
             assert_eq!(users(&cache.find_members(BASE + 1, &query)), wanted, "{prefix}");
         }
         assert_eq!(cache.page(Kind::Member, BASE + 1, BASE + 1, 100_000).len(), names.len());
+    }
+}
+
+/// Members of a guild that is too large to be looked at at once. `roles` says which roles each has, `status` what presence.
+fn large(many: u64, roles: impl Fn(u64) -> Vec<u64>, status: impl Fn(u64) -> Option<&'static str>) -> Cache {
+    let mut cache = Cache::default();
+    let members: Vec<Json> = (1..=many)
+        .map(|user| {
+            let roles: Vec<String> = roles(user).into_iter().map(id).collect();
+            json!({"user": {"id": id(user), "username": format!("name {user}")}, "roles": roles})
+        })
+        .collect();
+    let status = |user: u64| Some(json!({"user": {"id": id(user)}, "status": status(user)?}));
+    let presences: Vec<Json> = (1..=many).filter_map(status).collect();
+    apply(&mut cache, BOTH[0], K::GuildCreate, &json!({"id": id(1), "name": "g", "members": members, "presences": presences}));
+    cache
+}
+
+/// All that steps find, what each went through, and what happens between them.
+fn in_steps<T>(mut after: u64, limit: usize, mut step: impl FnMut(u64, usize) -> Step<T>) -> (Vec<T>, Vec<usize>) {
+    let (mut found, mut looked) = (Vec::new(), Vec::new());
+    while found.len() < limit {
+        let step = step(after, limit - found.len());
+        found.extend(step.found);
+        looked.push(step.looked);
+        match step.next {
+            Some(next) => after = next,
+            None => break,
+        }
+        assert!(looked.len() < 1_000, "it gets on");
+    }
+    (found, looked)
+}
+
+#[test]
+fn no_step_through_a_large_guild_goes_through_more_than_it_may() {
+    const MANY: u64 = 70_000;
+    // One role in 7 000, one that all have; a third is online, five are idle.
+    let rare = |user: &u64| user % 7_000 == 5;
+    let roles = |user: u64| if rare(&user) { vec![20, 21] } else { vec![21] };
+    let status = |user: u64| match user {
+        user if user % 14_000 == 3 => Some("idle"),
+        user if user % 3 == 0 => Some("online"),
+        _ => None,
+    };
+    let mut cache = large(MANY, roles, status);
+    let mut longest = 0;
+    let mut bounded = |what: &str, few: usize, looked: &[usize]| {
+        println!("{what}: {looked:?}");
+        assert!(looked.iter().all(|looked| *looked <= STEP_LOOKED_MAX), "{what}: {looked:?}");
+        assert!(looked.len() >= few, "{what}: {} steps", looked.len());
+        longest = longest.max(looked.iter().copied().max().unwrap_or_default());
+    };
+    let of = |role: Option<u64>, status: Option<&str>, prefix: Option<&str>| MemberQuery {
+        role: role.map(|role| BASE + role),
+        status: status.map(str::to_owned),
+        prefix: prefix.map(str::to_owned),
+        ..MemberQuery::default()
+    };
+    for named in [false, true] {
+        let mut find = |what: &str, few: usize, query: MemberQuery, limit: usize| {
+            let step = |after, limit| cache.find_members_step(BASE + 1, &MemberQuery { after, limit, ..query.clone() });
+            let (found, looked) = in_steps(0, limit, step);
+            bounded(what, few, &looked);
+            users(&found)
+        };
+        let everybody = |fits: fn(&u64) -> bool| (1..=MANY).filter(fits).collect::<Vec<_>>();
+        if named {
+            assert_eq!(find("a name", 20, of(None, None, Some("name 77")), 2_000).len(), 111);
+            let with_both: Vec<u64> = (1..=MANY).filter(|user| rare(user) && user.to_string().starts_with('4')).collect();
+            assert_eq!(find("a common name and a rare role", 2, of(Some(20), None, Some("name 4")), 1_000), with_both);
+        }
+        assert_eq!(find("a rare role", 17, of(Some(20), None, None), 1_000), everybody(rare));
+        assert_eq!(find("a rare status", 17, of(None, Some("idle"), None), 1_000), everybody(|user| user % 14_000 == 3));
+        assert_eq!(find("a common role", 1, of(Some(21), None, None), 1_000), (1..=1_000).collect::<Vec<_>>());
+        assert_eq!(find("nobody's role", 17, of(Some(22), None, None), 1_000), [0_u64; 0]);
+        let (ids, looked) = in_steps(0, 1_000, |after, limit| cache.member_ids_with_role_step(BASE + 1, BASE + 20, after, limit));
+        bounded("ids of a rare role", 17, &looked);
+        assert_eq!(ids, (1..=MANY).filter(rare).map(|user| BASE + user).collect::<Vec<_>>());
+        let (ids, looked) =
+            in_steps(BASE + 50_000, 1_000, |after, limit| cache.member_ids_with_role_step(BASE + 1, BASE + 1, after, limit));
+        bounded("everybody", 1, &looked);
+        assert_eq!(ids, (50_001..=51_000).map(|user| BASE + user).collect::<Vec<_>>());
+        let (all, looked) = in_steps(0, usize::MAX, |after, limit| cache.page_step(Kind::Member, BASE + 1, after, limit.min(1_000)));
+        bounded("pages", 17, &looked);
+        assert_eq!(users(&all), (1..=MANY).collect::<Vec<_>>());
+        if !named {
+            // The first page of all is asked for before there is any order.
+            cache.tick(0);
+            cache.tick(2 * SEARCH_IDLE_MS);
+            cache.tick(4 * SEARCH_IDLE_MS);
+            assert_eq!(cache.memory().search, 0);
+            let (first, looked) = in_steps(0, 1_000, |after, limit| cache.page_step(Kind::Member, BASE + 1, after, limit));
+            bounded("the first page", 4, &looked);
+            assert_eq!(users(&first), (1..=1_000).collect::<Vec<_>>());
+        }
+    }
+    // Half of the guild changes, as when it is told anew: sorted in and merged in steps too.
+    for user in (1..=MANY).step_by(2) {
+        let changed = json!({"guild_id": id(1), "user": {"id": id(user), "username": format!("other {user}")}, "roles": []});
+        apply(&mut cache, BOTH[0], K::GuildMemberAdd, &changed);
+    }
+    let prefix = |prefix: &str| MemberQuery { prefix: Some(prefix.to_owned()), ..MemberQuery::default() };
+    for (name, many, steps) in [("other", MANY / 2, 50), ("name", MANY / 2, 30), ("other 7", 556, 1)] {
+        let step = |after, limit: usize| {
+            let limit = limit.min(1_000);
+            cache.find_members_step(BASE + 1, &MemberQuery { after, limit, ..prefix(name) })
+        };
+        let (found, looked) = in_steps(0, usize::MAX, step);
+        bounded("after many changes", steps, &looked);
+        assert_eq!(found.len() as u64, many);
+    }
+    println!("the longest step went through {longest}");
+}
+
+#[test]
+fn whoever_is_there_throughout_is_met_once_while_others_come_and_go_between_steps() {
+    for seed in 0..6 {
+        println!("seed={seed}");
+        let mut dice = Dice::new(seed);
+        let many = 45_000;
+        let has = |user: u64| user.is_multiple_of(50);
+        let mut cache = large(many, |user| if has(user) { vec![20] } else { vec![21] }, |_| None);
+        // Who had the role all the time, and who at any.
+        let mut throughout: std::collections::BTreeSet<u64> = (1..=many).filter(|user| has(*user)).collect();
+        let mut ever = throughout.clone();
+        let churn = 1 + dice.below(400);
+        let mut looks = 0;
+        let step = |after, limit: usize| {
+            let limit = limit.min(200);
+            let query = MemberQuery { role: Some(BASE + 20), after, limit, ..MemberQuery::default() };
+            // By either way, with or without names to be put in order by the way.
+            let step = match seed % 3 {
+                0 => cache.find_members_step(BASE + 1, &query),
+                1 => cache.find_members_step(BASE + 1, &MemberQuery { prefix: Some("NAME".into()), ..query }),
+                _ => {
+                    let step = cache.member_ids_with_role_step(BASE + 1, BASE + 20, after, limit);
+                    let found = step.found.iter().map(|user| cache.member(BASE + 1, *user).unwrap()).collect();
+                    Step { found, next: step.next, looked: step.looked }
+                }
+            };
+            for _ in 0..churn {
+                let user = 1 + dice.below(many + 5_000);
+                if dice.below(2) == 0 {
+                    apply(&mut cache, BOTH[0], K::GuildMemberRemove, &json!({"guild_id": id(1), "user": {"id": id(user)}}));
+                    throughout.remove(&user);
+                } else {
+                    let given = dice.below(3) == 0;
+                    // What is longer lies elsewhere from then on.
+                    let nick = "x".repeat(dice.below(30) as usize);
+                    let role = id(if given { 20 } else { 21 });
+                    let told = json!({"guild_id": id(1), "user": {"id": id(user), "username": format!("name {user}")},
+                        "nick": nick, "roles": [role]});
+                    apply(&mut cache, BOTH[0], K::GuildMemberAdd, &told);
+                    if given {
+                        ever.insert(user);
+                    } else {
+                        throughout.remove(&user);
+                    }
+                }
+            }
+            looks += 1;
+            if looks % 7 == 0 {
+                cache.tick(looks);
+            }
+            step
+        };
+        let (found, looked) = in_steps(0, usize::MAX, step);
+        assert!(looked.len() > 5 && looked.iter().all(|looked| *looked <= STEP_LOOKED_MAX));
+        let found = users(&found);
+        assert!(found.is_sorted_by(|one, next| one < next), "seed {seed}: somebody is met twice");
+        assert!(found.iter().all(|user| ever.contains(user)), "seed {seed}: somebody never had the role");
+        let found: std::collections::BTreeSet<u64> = found.into_iter().collect();
+        let missed: Vec<&u64> = throughout.difference(&found).collect();
+        assert!(missed.is_empty() && throughout.len() > 100, "seed {seed}: {missed:?} of {} were missed", throughout.len());
     }
 }

@@ -4,6 +4,8 @@
 //! number of them between two frames ([`LOOKS_AT_ONCE`]) and goes on. [`Directory`] says which core that is, and [`Looker`] finds the way,
 //! waits a bounded time ([`LOOK_PATIENCE`]), and says in plain words why there is no answer.
 //!
+//! What would take a core long is asked in steps ([`in_steps`]), each a look of its own.
+//!
 //! What never happens here: no lock is held while a core works (the directory is read before and let go), no question
 //! waits for ever, none runs whose asker has given up. Invariant: a look does little work, in proportion to what it
 //! answers and never to all that a cache holds; what takes long (conversion, encoding) happens at the door.
@@ -17,7 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
-use trunkline_cache::{Cache, CacheConfig, Found};
+use trunkline_cache::{Cache, CacheConfig, Found, Step};
 use trunkline_discord::{Object, Op, ShardId, shard_of};
 
 /// Looks that may wait for one core. At 20 000 lookups a second that is 50 ms of a core that does not come round to them.
@@ -306,6 +308,25 @@ impl Directory {
         let mut bots = self.bots.write().unwrap_or_else(PoisonError::into_inner);
         edit(Arc::make_mut(&mut bots));
     }
+}
+
+/// Puts together what steps through a guild find: each is asked for so many at most above an id, until there are `limit` or no more. Between
+/// two steps the core does what else it has to do; an asker who gives up ends it.
+pub(crate) async fn in_steps<T, E, F: Future<Output = Result<Step<T>, E>>>(
+    mut after: u64,
+    limit: usize,
+    ask: impl Fn(u64, usize) -> F,
+) -> Result<Vec<T>, E> {
+    let mut found = Vec::new();
+    while found.len() < limit {
+        let step = ask(after, limit - found.len()).await?;
+        found.extend(step.found);
+        match step.next {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    Ok(found)
 }
 
 /// Asks Discord for members that a cache lacks, where a bot is set to do so.

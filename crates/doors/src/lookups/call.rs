@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::http::HeaderName;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
-use trunkline_cache::{Cache, Found, Kind};
+use trunkline_cache::{Cache, Found, Kind, Step};
 
 use crate::access::Scope;
+use crate::look::in_steps;
 use crate::look::{BotEntry, CommandRefused, LookError, Looker};
 use crate::lookups::Lookups;
 
@@ -100,6 +101,20 @@ impl GuildCall<'_> {
     pub(super) async fn look<R: Send + 'static>(&self, look: impl FnOnce(&mut Cache, u64) -> R + Send + 'static) -> Result<R, Status> {
         let guild = self.guild;
         self.looker.on_guild(self.bot.id, guild, move |cache| look(cache, guild)).await.map_err(refused)
+    }
+
+    /// Asks it step by step (above an id, for so many at most), between which its core goes on with what else it has to do.
+    pub(super) async fn look_in_steps<T: Send + 'static>(
+        &self,
+        after: u64,
+        limit: usize,
+        step: impl Fn(&mut Cache, u64, u64, usize) -> Step<T> + Clone + Send + 'static,
+    ) -> Result<Vec<T>, Status> {
+        let one = |after, limit| {
+            let step = step.clone();
+            self.look(move |cache, guild| step(cache, guild, after, limit))
+        };
+        in_steps(after, limit, one).await
     }
 
     /// A member, asked of Discord where the cache lacks it and the bot is set to do so.

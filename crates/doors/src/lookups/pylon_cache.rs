@@ -8,7 +8,7 @@ use axum::http;
 use hyper::body::Incoming;
 use tonic::codegen::BoxFuture;
 use tonic::{Request, Response, Status};
-use trunkline_cache::{Found, Kind};
+use trunkline_cache::{Cache, Found, Kind, MemberQuery};
 use trunkline_wire::model;
 use trunkline_wire::pylon::discord::v1::cache::*;
 use trunkline_wire::pylon::discord::v1::model::VoiceStateData;
@@ -92,7 +92,8 @@ impl GatewayCache for Lookups {
         let call = self.guild_call(&request)?;
         call.keeps(Kind::Member)?;
         let (after, limit) = (request.get_ref().after, limit_of(request.get_ref().limit));
-        let found = call.look(move |cache, guild| cache.page(Kind::Member, guild, after, limit + 1)).await?;
+        let step = |cache: &mut Cache, guild, after, limit| cache.page_step(Kind::Member, guild, after, limit);
+        let found = call.look_in_steps(after, limit + 1, step).await?;
         let page = Page::of_found(found, limit, model::member);
         Ok(Response::new(ListGuildMembersResponse { members: page.items, stale: page.stale, more: page.more }))
     }
@@ -110,14 +111,13 @@ impl GatewayCache for Lookups {
         let call = self.guild_call(&request)?;
         call.keeps(Kind::Member)?;
         let limit = limit_of(request.get_ref().limit);
-        let query = reads::member_query(request.get_ref(), limit + 1)?;
+        let query = reads::member_query(request.get_ref())?;
         if query.status.is_some() {
             call.keeps(Kind::Presence)?;
         }
-        // A guild's first search builds its index: in steps, between which the core does what else it has to do.
-        let by_name = query.name.is_some() || query.prefix.as_ref().is_some_and(|prefix| !prefix.is_empty());
-        while by_name && !call.look(|cache, guild| cache.prepare_search(guild)).await? {}
-        let found = call.look(move |cache, guild| cache.find_members(guild, &query)).await?;
+        let step =
+            move |cache: &mut Cache, guild, after, limit| cache.find_members_step(guild, &MemberQuery { after, limit, ..query.clone() });
+        let found = call.look_in_steps(request.get_ref().after, limit + 1, step).await?;
         let page = Page::of_found(found, limit, model::member);
         Ok(Response::new(FindGuildMembersResponse { members: page.items, stale: page.stale, more: page.more }))
     }

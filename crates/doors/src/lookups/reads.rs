@@ -28,8 +28,8 @@ const SHARDS_ASKED_MAX: usize = 8;
 /// Voice states of a guild that one look reads.
 const VOICE_STEP: usize = 1_000;
 
-/// What a request asks members for.
-pub(super) fn member_query(request: &FindGuildMembersRequest, limit: usize) -> Result<MemberQuery, Status> {
+/// What a request asks members for; which part of them is another question.
+pub(super) fn member_query(request: &FindGuildMembersRequest) -> Result<MemberQuery, Status> {
     for (field, text) in [("name", &request.name), ("prefix", &request.prefix)] {
         if text.as_ref().is_some_and(|text| text.len() > NAME_BYTES_MAX) {
             return Err(Status::invalid_argument(format!("{field} is longer than {NAME_BYTES_MAX} bytes: no member has such a name")));
@@ -49,8 +49,7 @@ pub(super) fn member_query(request: &FindGuildMembersRequest, limit: usize) -> R
         prefix: request.prefix.clone(),
         status: status.map(str::to_owned),
         role: request.role_id.map(|role| role.value),
-        after: request.after,
-        limit,
+        ..MemberQuery::default()
     })
 }
 

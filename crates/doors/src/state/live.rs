@@ -1,6 +1,6 @@
 //! Answers from the live caches: each question runs on the core that holds the guild, or on all shards where it names none.
 
-use trunkline_cache::{Cache, Found, Kind};
+use trunkline_cache::{Cache, Found, Kind, Step};
 use trunkline_discord::{Encoding, EventKind, Object, ShardId};
 use trunkline_etf::{JsonWriter, Kind as TermKind, Limits, TermWrite, Value};
 
@@ -8,7 +8,7 @@ use super::PAGE;
 use super::guild::{GUILD_LISTS, whole_guild};
 use super::query::{Answer, Answering, Page, Query, StateError, StateSource, Written};
 use crate::access::Scope;
-use crate::look::{Caches, LookError, Looker};
+use crate::look::{Caches, LookError, Looker, in_steps};
 use crate::lookups::reads::known_user;
 
 /// The caches of this process as a source of answers.
@@ -64,19 +64,18 @@ impl Live {
             Query::GuildChannels(guild, page) => asked.list(guild, Kind::Channel, page).await,
             Query::GuildThreads(guild, page) => asked.list(guild, Kind::Thread, page).await,
             Query::GuildRoles(guild, page) => asked.list(guild, Kind::Role, page).await,
-            Query::GuildMembers(guild, page) => asked.list(guild, Kind::Member, page).await,
+            Query::GuildMembers(guild, page) => {
+                let step = move |cache: &mut Cache, after, limit| cache.page_step(Kind::Member, guild, after, limit);
+                Ok(listed(asked.in_steps(guild, page, step).await?, page))
+            }
             Query::GuildEmojis(guild, page) => asked.emojis(guild, page).await,
             Query::SearchMembers { guild, text, page } => {
-                // In steps, as it may be the guild's first search.
-                while asked.on(guild, move |cache| cache.prepare_search(guild)).await? == Some(false) {}
-                let found = asked.on(guild, move |cache| cache.query_members(guild, &text, page.after, page.limit)).await?;
-                Ok(listed(found, page))
+                let step = move |cache: &mut Cache, after, limit| cache.query_members_step(guild, &text, after, limit);
+                Ok(listed(asked.in_steps(guild, page, step).await?, page))
             }
             Query::MembersWithRole { guild, role, page } => {
-                let ids = asked
-                    .on(guild, move |cache| cache.member_ids_with_role(guild, role, page.after, page.limit))
-                    .await?
-                    .unwrap_or_default();
+                let step = move |cache: &mut Cache, after, limit| cache.member_ids_with_role_step(guild, role, after, limit);
+                let ids = asked.in_steps(guild, page, step).await?.unwrap_or_default();
                 let next = ids.last().copied().filter(|_| ids.len() >= page.limit);
                 Ok(Answer::Ids { ids, next })
             }
@@ -138,6 +137,26 @@ impl Asked<'_> {
         }
     }
 
+    /// Asks it step by step, between which its core goes on with what else it has to do.
+    async fn in_steps<T: Send + 'static>(
+        &self,
+        guild: u64,
+        page: Page,
+        step: impl Fn(&mut Cache, u64, usize) -> Step<T> + Clone + Send + 'static,
+    ) -> Result<Option<Vec<T>>> {
+        let Some(bot) = self.bot_of(guild).await? else { return Ok(None) };
+        let looker = &self.live.looker;
+        let one = |after, limit| {
+            let step = step.clone();
+            looker.on_guild(bot, guild, move |cache| step(cache, after, limit))
+        };
+        match in_steps(page.after, page.limit, one).await {
+            Ok(found) => Ok(Some(found)),
+            Err(LookError::NotHere { .. } | LookError::NoSuchShard { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn one(&self, guild: u64, ask: impl FnOnce(&mut Cache) -> Option<Found> + Send + 'static) -> Result<Answer> {
         Ok(Answer::One(self.on(guild, ask).await?.flatten().map(|found| found.object)))
     }
@@ -162,7 +181,7 @@ impl Asked<'_> {
     }
 
     async fn list(&self, guild: u64, kind: Kind, page: Page) -> Result<Answer> {
-        let found = self.on(guild, move |cache| cache.page(kind, guild, page.after, page.limit)).await?;
+        let found = self.on(guild, move |cache| cache.list(kind, guild, page.after, page.limit)).await?;
         Ok(listed(found, page))
     }
 

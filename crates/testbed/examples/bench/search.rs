@@ -120,6 +120,7 @@ pub(crate) fn measure(form: Form, table: &mut Table) -> Result<()> {
     let mut cache = told(many, &mut dice)?;
     let times = if form.short { 50 } else { 200 };
 
+    few(&mut cache, many, table)?;
     let before = cache.memory().search;
     let mut steps = Vec::new();
     loop {
@@ -131,9 +132,7 @@ pub(crate) fn measure(form: Form, table: &mut Table) -> Result<()> {
         }
     }
     let bytes = cache.memory().search - before;
-    let (all, longest) = (steps.iter().sum::<f64>(), steps.iter().copied().fold(0.0, f64::max));
-    let what = format!("search in a guild of {many} members: its index in {} steps; all, the longest", steps.len());
-    table.row(&what, &[format!("{all:.0} ms"), format!("{longest:.0} ms")]);
+    steps_row(table, &format!("search in a guild of {many} members: its index"), &steps);
     table.row("  the index", &[format!("{:.1} MB", bytes as f64 / 1e6), format!("{} B each", bytes / many)]);
     if bytes == 0 || find(&mut cache, "alex", LIMITS[0])?.is_empty() {
         return Err("there is no index, or it shows nobody".into());
@@ -158,7 +157,7 @@ pub(crate) fn measure(form: Form, table: &mut Table) -> Result<()> {
             row(table, &format!("  {prefix:?} ({what}): {found}"), took);
         }
     }
-    let mut round = 0;
+    let (mut round, mut ticks) = (0, Vec::new());
     let took = best(|| {
         let mut took = Vec::with_capacity(times);
         for _ in 0..times {
@@ -171,7 +170,9 @@ pub(crate) fn measure(form: Form, table: &mut Table) -> Result<()> {
             round += 1;
             // As the core does four times a second, here at a thousand searches a second.
             if round % 250 == 0 {
+                let began = thread_ns()?;
                 cache.tick(round);
+                ticks.push((thread_ns()? - began) as f64 / 1e6);
             }
             let prefix = SEARCHES[usize::try_from(round)? % SEARCHES.len()].1;
             let began = thread_ns()?;
@@ -181,6 +182,20 @@ pub(crate) fn measure(form: Form, table: &mut Table) -> Result<()> {
         Ok(took)
     })?;
     row(table, &format!("  all of these in turn, {CHANGES} members change in between"), took);
+    // Until everything has been merged once, without anybody who searches.
+    for _ in 0..many / 4 / CHUNK {
+        for _ in 0..CHUNK {
+            let mut changed = member(dice.below(many), &mut dice);
+            changed["guild_id"] = json!(GUILD.to_string());
+            apply(&mut cache, EventKind::GuildMemberUpdate, &changed);
+        }
+        for _ in 0..4 {
+            let began = thread_ns()?;
+            cache.tick(round);
+            ticks.push((thread_ns()? - began) as f64 / 1e6);
+        }
+    }
+    steps_row(table, "  sorting in who has changed", &ticks);
     pages(&mut cache, many, table)
 }
 
@@ -197,6 +212,51 @@ fn best(mut round: impl FnMut() -> Result<Vec<f64>>) -> Result<(f64, f64)> {
         }
     }
     Ok(best)
+}
+
+/// Members with a role or a status that few have, of whom most of the guild is looked at: by the step, each of which keeps a core from what
+/// else it has to do.
+fn few(cache: &mut Cache, many: u64, table: &mut Table) -> Result<()> {
+    // Nobody is idle but one in ten thousand, and more are online than are read at once.
+    for number in (0..many).filter(|number| number.is_multiple_of(10)) {
+        let status = if number.is_multiple_of(10_000) { "idle" } else { "online" };
+        let user = json!({"id": (GUILD + (number << 22) + 5).to_string()});
+        apply(cache, EventKind::PresenceUpdate, &json!({"guild_id": GUILD.to_string(), "user": user, "status": status, "activities": []}));
+    }
+    cache.take_changes();
+    let nobodys = Some(GUILD + (77 << 22));
+    let idle = || Some("idle".to_owned());
+    for (what, role, status, wanted) in [
+        ("the first page", None, None, LIMITS[1] as u64),
+        ("a role that nobody has, the order being there", nobodys, None, 0),
+        ("a status that few have", None, idle(), many / 10_000),
+    ] {
+        let (mut after, mut found, mut steps) = (0, 0, Vec::new());
+        loop {
+            let query = MemberQuery { role, status: status.clone(), after, limit: LIMITS[1], ..MemberQuery::default() };
+            let began = thread_ns()?;
+            let step = match role.is_none() && status.is_none() {
+                true => cache.page_step(Kind::Member, GUILD, after, LIMITS[1]),
+                false => cache.find_members_step(GUILD, &query),
+            };
+            steps.push((thread_ns()? - began) as f64 / 1e6);
+            found += step.found.len() as u64;
+            match step.next {
+                Some(next) if found < wanted.max(1) => after = next,
+                _ => break,
+            }
+        }
+        if found != wanted {
+            return Err(format!("{what}: {found} members were found of {wanted}").into());
+        }
+        steps_row(table, &format!("of {many} members {what}: {found}"), &steps);
+    }
+    Ok(())
+}
+
+fn steps_row(table: &mut Table, what: &str, steps_ms: &[f64]) {
+    let (all, longest) = (steps_ms.iter().sum::<f64>(), steps_ms.iter().copied().fold(0.0, f64::max));
+    table.row(&format!("{what}, in {} steps; all, the longest", steps_ms.len()), &[format!("{all:.0} ms"), format!("{longest:.1} ms")]);
 }
 
 /// All pages of the guild, as `ListGuildMembers` asks for them.
