@@ -347,12 +347,27 @@ impl Asked<'_> {
 
     /// Told to the cache as the events that Discord would send.
     async fn put(&self, guild: u64, kind: Written, objects: Vec<(u64, Object)>) -> Result<Answer> {
+        self.keeps(guild, kind).await?;
         if kind == Written::Members {
             return self.put_members(guild, objects).await;
         }
         self.no_others(guild, kind, objects.iter().map(|(id, _)| *id).collect()).await?;
         let events = objects.chunks(PAGE).map(|objects| put_events(guild, kind, objects)).collect::<Result<Vec<_>>>()?;
         self.apply_all(guild, events).await
+    }
+
+    /// Refuses objects that the bot's caches do not keep: an answer that they are set would be none that holds. Deletions need no refusal, since
+    /// what is not kept is gone.
+    async fn keeps(&self, guild: u64, written: Written) -> Result<()> {
+        let Some(bot) = self.bot_of(guild).await? else { return Ok(()) };
+        let kind = kind_of(written);
+        if self.live.looker.directory().bot(bot)?.keeps.keeps(kind) {
+            return Ok(());
+        }
+        Err(StateError::Request(format!(
+            "nothing was set: the cache of bot {bot} keeps no objects of kind {}, which is switched off in the bot's configuration",
+            kind.as_str()
+        )))
     }
 
     /// Users are shared by all guilds: what is known of one stays, unless the caller may change the whole bot.
@@ -497,13 +512,16 @@ fn below(cache: &Cache, guild: u64, channel: u64, page: Page) -> Vec<Found> {
     }
 }
 
-fn ids_of(cache: &mut Cache, kind: Written, guild: u64) -> Vec<u64> {
-    let kind = match kind {
+fn kind_of(written: Written) -> Kind {
+    match written {
         Written::Roles => Kind::Role,
         Written::Members => Kind::Member,
         Written::Channels => Kind::Channel,
-    };
-    cache.list(kind, guild, 0, usize::MAX).iter().map(id_of).collect()
+    }
+}
+
+fn ids_of(cache: &mut Cache, kind: Written, guild: u64) -> Vec<u64> {
+    cache.list(kind_of(kind), guild, 0, usize::MAX).iter().map(id_of).collect()
 }
 
 /// An object's own id, or its user's.

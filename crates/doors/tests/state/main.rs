@@ -19,7 +19,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
-use trunkline_cache::{Cache, CacheConfig, Users};
+use trunkline_cache::{Cache, CacheConfig, Kind, Users};
 use trunkline_delivery::{Filter, GroupId};
 use trunkline_discord::{Encoding, EventKind, Object, Op, ShardId};
 use trunkline_doors::state::{Format, Live, StateOptions, routes};

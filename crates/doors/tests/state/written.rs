@@ -41,3 +41,42 @@ async fn what_is_put_is_there_and_what_is_deleted_is_gone() {
     assert_eq!(get(&api, &path("members/5")).await.json()["user"]["username"], "eve");
     assert_eq!(get(&api, &path("members/6")).await.json()["user"]["id"], "6");
 }
+
+#[tokio::test]
+async fn what_a_bot_does_not_keep_cannot_be_set_and_nothing_says_that_it_was() {
+    for (kind, path, body) in [
+        (Kind::Role, "roles", r#"{"1002":{"name":"new"}}"#),
+        (Kind::Member, "members", r#"{"5":{"user":{"id":"5","username":"eve"},"roles":[]}}"#),
+        (Kind::Channel, "channels", r#"{"1012":{"type":0,"name":"made"}}"#),
+    ] {
+        let keeps = CacheConfig::default().without(kind);
+        let directory = Directory::new(1);
+        directory.add_bot(BotEntry::new(FIRST, "bot", 1, 0..1, keeps));
+        let shard = ShardId { bot: FIRST, index: 0, count: 1 };
+        directory.place(shard, 0);
+        let core = core_of(move || {
+            let mut cache = Cache::new(keeps, Users::default());
+            told(&mut cache, EventKind::GuildCreate, &guild(1000, &[member(1, "anna", None, &[1001])]));
+            BTreeMap::from([(shard, cache)])
+        });
+        let groups = Groups::new(Vec::new()).unwrap();
+        let options = StateOptions { format: Format::Json, version: "1".into(), access: Access::new(&groups, &[], true) };
+        let api = routes(Arc::new(Live::new(Looker::new(directory, vec![core]))), options);
+        for body in [body, "{}"] {
+            let put = with_body(&api, "POST", &format!("/v1/events/guilds/1000/{path}"), body).await;
+            assert_eq!(put.status, StatusCode::BAD_REQUEST, "{path}: {}", put.text());
+            assert!(put.text().contains("switched off") && put.text().contains("bot 7"), "{path}: {}", put.text());
+        }
+        assert!(ids(&api, path).await.is_empty());
+        for (other, body) in [("roles", r#"{"1003":{"name":"other"}}"#), ("channels", r#"{"1013":{"type":0}}"#)] {
+            if other != path {
+                assert_eq!(with_body(&api, "POST", &format!("/v1/events/guilds/1000/{other}"), body).await.status, StatusCode::OK);
+            }
+        }
+        // What is not kept is gone.
+        if path != "members" {
+            let gone = with_body(&api, "DELETE", &format!("/v1/events/guilds/1000/{path}/wipe"), "").await;
+            assert_eq!(gone.status, StatusCode::OK, "{}", gone.text());
+        }
+    }
+}
