@@ -3,8 +3,10 @@
 //! Discord is trusted to send valid documents, not to send the types it documents: whatever does not fit gives the
 //! field's default. Nothing here panics, and nothing is copied but the text that ends up in a message.
 
+use std::borrow::Cow;
+
 use prost_types::Timestamp;
-use trunkline_etf::{Kind, Value};
+use trunkline_etf::{Encoding, Kind, Value};
 
 use crate::time;
 
@@ -34,6 +36,14 @@ pub(crate) fn text(value: Value<'_>) -> String {
 
 /// Text that may be null. Protobuf's text is UTF-8: what is not becomes U+FFFD.
 pub(crate) fn text_or_none(value: Value<'_>) -> Option<String> {
+    // What is packed says by itself that it is text, but for atoms that mean something else.
+    if value.encoding() == Encoding::Packed {
+        match value.as_str() {
+            Some(Cow::Owned(text)) => return Some(text),
+            Some(Cow::Borrowed(text)) if !matches!(text, "nil" | "null" | "true" | "false") => return Some(text.to_owned()),
+            _ => {}
+        }
+    }
     if value.kind() != Kind::Str {
         return None;
     }
@@ -100,7 +110,8 @@ pub(crate) fn object<'a, T>(value: Value<'a>, one: impl FnOnce(Value<'a>) -> T) 
 
 /// An instant as ISO 8601 text.
 pub(crate) fn time(value: Value<'_>) -> Option<Timestamp> {
-    if value.kind() != Kind::Str {
+    // Null is most frequent, and no text in any encoding is a time without being text.
+    if value.is_null() {
         return None;
     }
     time::parse(&value.as_bytes()?)

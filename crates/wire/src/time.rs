@@ -10,6 +10,48 @@ pub(crate) const SECONDS_MAX: u64 = 253_402_300_799;
 
 /// The instant that `text` names, or `None` when it is not such a timestamp.
 pub(crate) fn parse(text: &[u8]) -> Option<Timestamp> {
+    usual(text).or_else(|| unusual(text))
+}
+
+/// The form that nearly all have, `2021-05-01T12:34:56.789000+00:00` or the same without a fraction. What is wrong with it is not said here.
+fn usual(text: &[u8]) -> Option<Timestamp> {
+    let (at, rest) = text.split_first_chunk::<19>()?;
+    let micros = match rest {
+        b"+00:00" => 0,
+        [b'.', a, b, c, d, e, f, b'+', b'0', b'0', b':', b'0', b'0'] => number([*a, *b, *c, *d, *e, *f])?,
+        _ => return None,
+    };
+    let [y0, y1, y2, y3, b'-', mo0, mo1, b'-', d0, d1, b'T', h0, h1, b':', mi0, mi1, b':', s0, s1] = *at else { return None };
+    let (year, month, day) = (number([y0, y1, y2, y3])?, number([mo0, mo1])?, number([d0, d1])?);
+    let (hour, minute, second) = (number([h0, h1])?, number([mi0, mi1])?, number([s0, s1])?);
+    let seconds = seconds_of((year, month, day), (hour, minute, second))?;
+    Some(Timestamp { seconds, nanos: i32::try_from(micros).ok()? * 1_000 })
+}
+
+/// The number that these digits are.
+#[inline]
+fn number<const N: usize>(digits: [u8; N]) -> Option<i64> {
+    // Whether one is no digit is asked once for all.
+    let (mut number, mut wrong) = (0, false);
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        wrong |= digit > 9;
+        number = number * 10 + i64::from(digit);
+    }
+    (!wrong).then_some(number)
+}
+
+/// Seconds since 1970 of a date and a time of day, if there are such.
+fn seconds_of((year, month, day): (i64, i64, i64), (hour, minute, second): (i64, i64, i64)) -> Option<i64> {
+    let calendar = year >= 1 && (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day);
+    // 60 is a leap second; unix time has none, so it runs into the next minute.
+    if !calendar || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    Some(days_from_epoch(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
+}
+
+fn unusual(text: &[u8]) -> Option<Timestamp> {
     let mut cursor = Cursor { rest: text };
     let year = cursor.digits(4)?;
     cursor.one(b"-")?;
@@ -24,12 +66,10 @@ pub(crate) fn parse(text: &[u8]) -> Option<Timestamp> {
     let second = cursor.digits(2)?;
     let nanos = cursor.fraction()?;
     let offset = cursor.offset_seconds()?;
-    let calendar = year >= 1 && (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day);
-    // 60 is a leap second; unix time has none, so it runs into the next minute.
-    if !calendar || hour > 23 || minute > 59 || second > 60 || !cursor.rest.is_empty() {
+    if !cursor.rest.is_empty() {
         return None;
     }
-    let seconds = days_from_epoch(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset;
+    let seconds = seconds_of((year, month, day), (hour, minute, second))? - offset;
     Some(Timestamp { seconds, nanos })
 }
 
@@ -140,6 +180,35 @@ mod tests {
         check("2021-05-01T12:34:56", Some((1_619_872_496, 0)));
         check("2000-02-29T00:00:00+00:00", Some((951_782_400, 0)));
         check("1969-12-31T23:59:59.5+00:00", Some((-1, 500_000_000)));
+    }
+
+    #[test]
+    fn the_usual_form_is_read_as_the_others_are() {
+        let mut read = 0;
+        for year in [1, 1900, 1969, 1970, 2000, 2021, 2024, 9999] {
+            for (month, day) in (0..=13).flat_map(|month| [0, 1, 28, 29, 30, 31, 32].map(|day| (month, day))) {
+                for (hour, minute, second) in [(0, 0, 0), (12, 34, 56), (23, 59, 60), (24, 0, 0), (0, 60, 0), (0, 0, 61)] {
+                    for fraction in ["", ".000000", ".000001", ".789000", ".999999"] {
+                        let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}+00:00");
+                        let time = usual(text.as_bytes());
+                        assert_eq!(time, unusual(text.as_bytes()), "{text}");
+                        read += u32::from(time.is_some());
+                    }
+                }
+            }
+        }
+        assert!(read > 1_000);
+        // Each byte of it replaced by others.
+        let text = *b"2021-05-01T12:34:56.789000+00:00";
+        for at in 0..text.len() {
+            for byte in [0, b'/', b':', b'0', b'5', b'9', b'-', b'T', b't', b'Z', b'.', b'+', b' ', 0xFF] {
+                let mut other = text;
+                other[at] = byte;
+                assert!(usual(&other).is_none_or(|time| Some(time) == unusual(&other)), "{other:?}");
+                assert_eq!(parse(&other), unusual(&other), "{other:?}");
+            }
+            assert_eq!(parse(&text[..at]), unusual(&text[..at]));
+        }
     }
 
     #[test]

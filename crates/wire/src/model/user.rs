@@ -7,16 +7,14 @@ use crate::read::{each, flag, id, id_or_none, ids, object, text, text_or_none, t
 
 /// Discord docs, User Resource: User Object.
 pub fn user(value: Value<'_>) -> UserData {
-    let mut out = UserData::default();
-    each(value, |key, value| match key {
-        b"id" => out.id = id(value),
-        b"username" => out.username = text(value),
-        b"avatar" => out.avatar = text_or_none(value),
-        b"discriminator" => out.discriminator = discriminator(value),
-        b"bot" => out.bot = flag(value),
-        _ => {}
-    });
-    out
+    let [id_of, username, avatar, number, bot] = value.get_all(["id", "username", "avatar", "discriminator", "bot"]);
+    UserData {
+        id: id_of.map_or(0, id),
+        username: username.map(text).unwrap_or_default(),
+        avatar: avatar.and_then(text_or_none),
+        discriminator: number.map_or(0, discriminator),
+        bot: bot.is_some_and(flag),
+    }
 }
 
 /// Four digits as text, or "0" since usernames are unique. Both become the number.
@@ -26,22 +24,20 @@ pub(crate) fn discriminator(value: Value<'_>) -> u32 {
 
 /// Discord docs, Guild Resource: Guild Member Object. The guild is the event's unless the object names one.
 pub fn member(value: Value<'_>, guild_id: u64) -> MemberData {
-    let mut out = MemberData { guild_id, ..MemberData::default() };
-    each(value, |key, value| match key {
-        b"user" => out.user = object(value, user),
-        b"guild_id" => out.guild_id = id_or_none(value).unwrap_or(guild_id),
-        b"nick" => out.nick = text_or_none(value),
-        b"roles" => out.roles = ids(value),
-        b"joined_at" => out.joined_at = time(value),
-        b"premium_since" => out.premium_since = time(value),
-        b"permissions" => out.permissions = id(value),
-        b"pending" => out.pending = value.as_bool(),
-        _ => {}
-    });
-    if let Some(user) = &out.user {
-        out.id = user.id;
+    let [who, guild, nick, roles, joined_at, premium_since, permissions, pending] =
+        value.get_all(["user", "guild_id", "nick", "roles", "joined_at", "premium_since", "permissions", "pending"]);
+    let who = who.and_then(|who| object(who, user));
+    MemberData {
+        id: who.as_ref().map_or(0, |user| user.id),
+        guild_id: guild.and_then(id_or_none).unwrap_or(guild_id),
+        user: who,
+        nick: nick.and_then(text_or_none),
+        roles: roles.map(ids).unwrap_or_default(),
+        joined_at: joined_at.and_then(time),
+        premium_since: premium_since.and_then(time),
+        permissions: permissions.map_or(0, id),
+        pending: pending.and_then(Value::as_bool),
     }
-    out
 }
 
 /// A member object that Discord sent without its user, because the user stands beside it.
