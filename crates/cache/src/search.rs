@@ -461,7 +461,9 @@ impl Cache {
     /// Sees to it that a guild's index is there, and that few members lie beside it, as far as one step goes; answers whether it is so, and
     /// how many members and names were gone through.
     fn step_search(&mut self, guild: u64, named: bool) -> (bool, usize) {
-        self.begin_search(guild, named);
+        if self.begin_search(guild, named) > READ_MAX {
+            return (false, 0);
+        }
         let Some(search) = self.guilds.get(&guild).and_then(|known| known.search.as_ref()) else { return (true, 0) };
         let ready = search.is_ready(named);
         let looked = if ready { self.settle_search(guild, MERGED_BESIDE) } else { self.build_search(guild) };
@@ -470,8 +472,9 @@ impl Cache {
         (search.is_none_or(|search| ready && (search.loose.len() <= STEP_MEMBERS || search.building.is_some())), looked)
     }
 
-    fn begin_search(&mut self, guild: u64, named: bool) {
-        let Some(known) = self.guilds.get_mut(&guild) else { return };
+    /// Begins what an index lacks; answers how many members' places it has noted, which for many is enough for one step.
+    fn begin_search(&mut self, guild: u64, named: bool) -> usize {
+        let Some(known) = self.guilds.get_mut(&guild) else { return 0 };
         let number = known.number;
         if let Some(search) = known.search.as_mut() {
             search.used = true;
@@ -480,12 +483,14 @@ impl Cache {
                 // Whose name changes from now on.
                 self.tenant.watch(number);
             }
-            return;
+            return 0;
         }
-        let places = known.tables.get(Kind::Member).map(|table| table.handles().collect()).unwrap_or_default();
+        let places: Vec<Handle> = known.tables.get(Kind::Member).map(|table| table.handles().collect()).unwrap_or_default();
+        let noted = places.len();
         let building = Some(Building::Ids { places, next: 0, parts: Parts::default() });
         known.search = Some(Box::new(Search { building, used: true, ..Search::default() }));
         self.searched.push(guild);
+        noted
     }
 
     /// One step of what an index lacks; answers how many members and names it has gone through.
