@@ -139,6 +139,9 @@ fn levels_left(depth: u32, depth_max: u32) -> usize {
     depth_max.min(DEPTH_MAX).saturating_sub(depth) as usize
 }
 
+/// Elements of a list that may hold more containers than [`run`] takes, at a few for each.
+const LONG: u32 = 64;
+
 /// Levels for which a small stack is enough: clearing the whole one costs more than walking over what events mostly hold.
 const SHALLOW: usize = 16;
 
@@ -284,7 +287,10 @@ impl<'a> Place<'a> {
         if let Some(len) = scalar(rest) {
             return Ok(len);
         }
-        match run(rest, 0, levels_left(self.depth, self.depth_max)) {
+        // A list of many objects holds more containers than `run` takes, which would show only after a good part of it: it is gone over element
+        // by element at once.
+        let long = matches!(*rest, [term::LIST, a, b, c, d, ..] if u32::from_be_bytes([a, b, c, d]) >= LONG);
+        match if long { None } else { run(rest, 0, levels_left(self.depth, self.depth_max)) } {
             Some(len) => Ok(len),
             None => self.len_exactly(rest),
         }
@@ -509,6 +515,27 @@ mod tests {
             if let Ok(end) = want {
                 assert_eq!(skip(bytes, 0), Some(end), "{bytes:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_list_of_many_objects_is_checked_like_any_other() {
+        static D: Names<1> = Names::new(["d"]);
+        let mut bytes = b"t\0\0\0\x01d\0\x01dt\0\0\0\x01d\0\x07membersl\0\0\0\x46".to_vec();
+        (0..70).for_each(|n| bytes.extend([b't', 0, 0, 0, 1, b'd', 0, 2, b'i', b'd', b'l', 0, 0, 0, 1, b'a', n, b'j']));
+        bytes.push(term::NIL);
+        let found = |bytes: &[u8], depth_max| {
+            let (mut outer, mut inner) = ([None; 1], [None; 1]);
+            check_finding(bytes, 0, depth_max, (&D, &mut outer), 0, (&D, &mut inner))
+        };
+        for depth_max in [3, 4, 5, 200] {
+            assert_eq!(found(&bytes, depth_max), naively(&bytes, 0, 0, depth_max));
+            (0..bytes.len()).for_each(|cut| assert_eq!(found(&bytes[..cut], depth_max), naively(&bytes[..cut], 0, 0, depth_max)));
+        }
+        for at in 0..bytes.len() {
+            let mut other = bytes.clone();
+            other[at] ^= 1 << (at % 8);
+            assert_eq!(found(&other, 200), naively(&other, 0, 0, 200), "{at}");
         }
     }
 
