@@ -11,7 +11,10 @@ use crate::{ETF_VERSION, json, number, packed, text, walk};
 use std::borrow::Cow;
 
 /// How a payload is written down.
+// As large as a word, because it lies beside words in every `Value`: were it a byte, values would be copied in pieces that are not those in which
+// they were written, and the processor waits for each such copy until all that was written before has reached its cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(usize)]
 pub enum Encoding {
     /// Erlang's external term format.
     Etf,
