@@ -188,13 +188,18 @@ impl Cache {
             return true;
         }
         let field = last.and_then(|last| self.place(handle, last));
-        self.set_field(key, handle, field, ("last_message_id", message_id));
-        // If it lies where it lay, the next message finds it there.
-        if let (Some((at, LONG_ID)), Some(_)) = (field, id)
-            && let Ok(at) = u32::try_from(at + 1)
-            && let Some(table) = self.guilds.get_mut(&guild).and_then(|guild| guild.tables.get_mut(Kind::Channel))
-        {
-            table.set_word(place, u64::from(self.round) << 32 | u64::from(at));
+        match (field, id) {
+            // Where it lies the next message finds it at once.
+            (Some((at, LONG_ID)), Some(id)) => {
+                self.heap.patch(handle, at, &id);
+                self.note(key);
+                if let Ok(at) = u32::try_from(at + 1)
+                    && let Some(table) = self.guilds.get_mut(&guild).and_then(|guild| guild.tables.get_mut(Kind::Channel))
+                {
+                    table.set_word(place, u64::from(self.round) << 32 | u64::from(at));
+                }
+            }
+            _ => drop(self.set_field(key, handle, field, ("last_message_id", message_id))),
         }
         true
     }

@@ -276,15 +276,26 @@ pub(crate) fn get<'a>(bytes: &'a [u8], wanted: &str) -> Option<&'a [u8]> {
         return None;
     }
     let code = keys::key(wanted.as_bytes()).map_or(usize::MAX, usize::from);
-    let bytes = bytes.get(..head.end)?;
-    let mut at = head.start;
+    let mut rest = bytes.get(head.start..head.end)?;
     for _ in 0..head.count {
-        let (hit, value) = key_is(bytes, at, code, wanted)?;
-        let end = skip(bytes, value)?;
-        if hit {
-            return bytes.get(value..end);
+        // Nearly all: a key of one byte, and a value whose tag says how long it is.
+        if let [key @ 0..KEY2, ref value @ ..] = *rest
+            && let Some(tag) = value.first()
+            && let Some((value, behind)) = value.split_at_checked(usize::from(SIZES[usize::from(*tag)]))
+            && !value.is_empty()
+        {
+            if usize::from(key) == code {
+                return Some(value);
+            }
+            rest = behind;
+            continue;
         }
-        at = end;
+        let (hit, value) = key_is(rest, 0, code, wanted)?;
+        let end = skip(rest, value)?;
+        if hit {
+            return rest.get(value..end);
+        }
+        rest = rest.get(end..)?;
     }
     None
 }
