@@ -10,13 +10,39 @@ use crate::{DEPTH_MAX, walk};
 /// A map or list that was begun. The document itself is one of a single element, without a head.
 #[derive(Clone, Copy)]
 struct Open {
-    form: Form,
     /// Entries or elements still to come, and in all.
     left: u32,
     count: u32,
-    /// Where it begins in the packed form, and how much room its head has there.
-    head: usize,
-    reserved: u8,
+    /// Where it begins in the packed form; limits on documents keep that far below what fits.
+    head: u32,
+    form: Form,
+    /// The number of the key that was read last, or of the one under which a list lies.
+    key: u8,
+    /// The number of the key under which it lies.
+    under: u8,
+}
+
+/// Which key follows which: maps of one kind have the same keys in the same order, nearly always. What is guessed is compared with what is
+/// there, which is a third of the work of looking a key up.
+struct Order([u8; 256]);
+
+impl Order {
+    /// The number of the key in front, if it is an atom and one of those that take one byte, and what lies behind it. `None` says nothing.
+    #[inline(always)]
+    fn key<'a>(&mut self, map: &Open, rest: &'a [u8]) -> Option<(u8, &'a [u8])> {
+        if map.form != Form::AtomMap {
+            return None;
+        }
+        // Where it stands what follows a key, in maps that lie under another. That two share a place costs time only.
+        let next = &mut self.0[usize::from(map.key.wrapping_add(map.under.wrapping_mul(37)))];
+        if let Some(behind) = keys::behind_atom(rest, *next) {
+            return Some((*next, behind));
+        }
+        let (length, code) = looked_up(rest);
+        let behind = rest.get(length..).filter(|_| length != 0)?;
+        *next = code;
+        Some((code, behind))
+    }
 }
 
 /// Where the elements of a list lie that are maps, in what they are packed from, and in each of them the map under one key.
@@ -197,28 +223,18 @@ fn appended<T>(out: &mut Vec<u8>, end: &mut usize, write: impl FnOnce(&mut Vec<u
 /// The same, but for lists whose tail is no empty list. Those that begin at the places in `improper`, which ascend, are kept as they are;
 /// `None`: there is another one.
 ///
-/// Every write of the cache begins with this, so it is made to be quick where terms are of the usual kinds: [`entries`] and [`elements`]
-/// go over those in a row. `out` is longer than what was written, which ends at `end`, so that an entry is one comparison and a few stores of
-/// fixed size, where a push for each part of it would be as many calls.
+/// Every write of the cache begins with this, so it is made to be quick where terms are of the usual kinds. `out` is longer than what was written,
+/// which ends at `end`, so that an entry is one comparison and a few stores of fixed size, where a push for each part of it would be as many
+/// calls. What is not most frequent is called, so that what the loop needs stays in registers.
 fn pack(bytes: &[u8], depth: usize, mut improper: &[usize], out: &mut Vec<u8>, watch: &mut impl Watch) -> Result<Option<usize>, Error> {
     let mut end = out.len();
     // `open` holds the containers around `here`: as many as it is deep.
-    let mut here = Open { form: Form::List, left: 1, count: 1, head: end, reserved: 0 };
+    let mut here = Open { left: 1, count: 1, head: 0, form: Form::List, key: 0, under: 0 };
     let mut open = Stack::new(here);
+    let mut order = Order([0; 256]);
     let mut rest = bytes;
     loop {
-        let mut keyed = false;
-        if here.left != 0 {
-            if out.len() < end + ROOM {
-                widen(out, end);
-            }
-            match here.form {
-                Form::AtomMap => (rest, here.left, end, keyed) = entries(rest, here.left, out, end),
-                Form::List => (rest, here.left, end) = elements(rest, here.left, out, end),
-                Form::Map => {}
-            }
-        }
-        if here.left == 0 && !keyed {
+        if here.left == 0 {
             let Some(outer) = open.pop() else {
                 out.truncate(end);
                 return Ok(Some(bytes.len() - rest.len()));
@@ -228,32 +244,50 @@ fn pack(bytes: &[u8], depth: usize, mut improper: &[usize], out: &mut Vec<u8>, w
                 rest = behind;
             }
             watch.closed(open.len() + 1, here.form, bytes.len() - rest.len());
-            match put::end_at(here.form, here.head, here.reserved, here.count as usize, end, out) {
+            let (head, count) = (here.head as usize, here.count as usize);
+            let reserved = put::reserve(count);
+            match put::end_at(here.form, head, reserved, count, end, out) {
                 Some(closed) => end = closed,
-                None => appended(out, &mut end, |out| put::end(here.form, here.head, here.reserved, here.count as usize, out)),
+                None => appended(out, &mut end, |out| put::end(here.form, head, reserved, count, out)),
             }
             here = outer;
             continue;
         }
-        if !keyed {
-            if out.len() < end + ROOM {
-                continue;
-            }
-            here.left -= 1;
-            if here.form != Form::List {
-                let (at, atoms) = (bytes.len() - rest.len(), here.form == Form::AtomMap);
-                let at = appended(out, &mut end, |out| key(bytes, at, atoms, depth + open.len(), out))?;
-                rest = bytes.get(at..).unwrap_or_default();
-            }
+        let Some(room) = out.get_mut(end..).and_then(|room| room.first_chunk_mut::<ROOM>()) else {
+            widen(out, end);
+            continue;
+        };
+        here.left -= 1;
+        let (read, written) = if here.form == Form::List {
+            room.first_chunk_mut().map_or((0, 0), |room| quick_value(rest, room))
+        } else if let Some((code, behind)) = order.key(&here, rest) {
+            here.key = code;
+            let [first, room @ ..] = room;
+            *first = code;
+            end += 1;
+            rest = behind;
+            room.first_chunk_mut().map_or((0, 0), |room| quick_value(rest, room))
+        } else {
+            let at = bytes.len() - rest.len();
+            let at = appended(out, &mut end, |out| key(bytes, at, here.form == Form::AtomMap, depth + open.len(), out))?;
+            rest = bytes.get(at..).unwrap_or_default();
+            (0, 0)
+        };
+        if read != 0
+            && let Some(behind) = rest.get(read..)
+        {
+            end += written;
+            rest = behind;
+            continue;
         }
         let at = bytes.len() - rest.len();
         match *rest {
             [tag @ (term::MAP | term::LIST), a, b, c, d, ref behind @ ..] => {
                 deeper(depth + open.len(), at)?;
-                let count = u32::from_be_bytes([a, b, c, d]) as usize;
+                let count = u32::from_be_bytes([a, b, c, d]);
                 let kept = improper.first() == Some(&at);
                 // More than there can be; or a list without elements that is not NIL: only its tail.
-                if kept || count > behind.len() || count == 0 && tag == term::LIST {
+                if kept || count as usize > behind.len() || count == 0 && tag == term::LIST {
                     if kept {
                         improper = &improper[1..];
                     }
@@ -261,14 +295,15 @@ fn pack(bytes: &[u8], depth: usize, mut improper: &[usize], out: &mut Vec<u8>, w
                     rest = bytes.get(at..).unwrap_or_default();
                     continue;
                 }
-                let reserved = put::reserve(count);
-                if out.len() < end + usize::from(reserved) {
+                let form = form_of(tag, behind.first(), count as usize);
+                open.push(here);
+                watch.opened(open.len(), form, bytes, at);
+                here = Open { left: count, count, head: end as u32, form, key: here.key, under: here.key };
+                let begun = end + usize::from(put::reserve(count as usize));
+                if out.len() < begun {
                     widen(out, end);
                 }
-                open.push(here);
-                watch.opened(open.len(), form_of(tag, behind.first(), count), bytes, at);
-                here = Open { form: form_of(tag, behind.first(), count), left: count as u32, count: count as u32, head: end, reserved };
-                end += usize::from(reserved);
+                end = begun;
                 rest = behind;
             }
             [term::BINARY, a, b, c, d, ref behind @ ..] => {
@@ -290,44 +325,11 @@ fn pack(bytes: &[u8], depth: usize, mut improper: &[usize], out: &mut Vec<u8>, w
     }
 }
 
-/// Writes entries at `end` as long as their keys are known atoms, their values of the usual kinds, and there is room. Gives what lies behind,
-/// how many entries are left, where what was written ends, and whether the next key was written and its value was not.
+/// The length of the key in front and its number, if it is an atom and one of those that take one byte; else 0.
 #[inline(never)]
-fn entries<'a>(mut rest: &'a [u8], mut left: u32, out: &mut [u8], mut end: usize) -> (&'a [u8], u32, usize, bool) {
-    while left != 0 {
-        let Some(room) = out.get_mut(end..).and_then(|room| room.first_chunk_mut::<ROOM>()) else { break };
-        let Some((code, value)) = quick_key(rest) else { break };
-        let (packed, length) = put::key_bytes(code);
-        let [first, second, more @ ..] = room;
-        (*first, *second) = (packed[0], packed[1]);
-        left -= 1;
-        let read = if length == 1 {
-            // The value begins in the place of the second byte.
-            let [_, room @ ..] = room;
-            room.first_chunk_mut().and_then(|room| quick_value(value, room))
-        } else {
-            quick_value(value, more)
-        };
-        end += length;
-        let Some((behind, written)) = read else { return (value, left, end, true) };
-        end += written;
-        rest = behind;
-    }
-    (rest, left, end, false)
-}
-
-/// Writes values at `end` as long as they are of the usual kinds and there is room. Gives what lies behind, how many are left, and where what
-/// was written ends.
-#[inline(never)]
-fn elements<'a>(mut rest: &'a [u8], mut left: u32, out: &mut [u8], mut end: usize) -> (&'a [u8], u32, usize) {
-    while left != 0 {
-        let Some(room) = out.get_mut(end..).and_then(|room| room.first_chunk_mut()) else { break };
-        let Some((behind, written)) = quick_value(rest, room) else { break };
-        left -= 1;
-        end += written;
-        rest = behind;
-    }
-    (rest, left, end)
+fn looked_up(rest: &[u8]) -> (usize, u8) {
+    let found = quick_key(rest).filter(|(code, _)| usize::from(*code) < keys::SHORT);
+    found.map_or((0, 0), |(code, behind)| (rest.len() - behind.len(), code as u8))
 }
 
 /// What a container is, by its tag, the tag of its first key, and how many terms it has.
@@ -364,81 +366,96 @@ fn word(head: &[u8; HEAD_BYTES], at: usize) -> u64 {
 
 /// Which bytes of a number are those of the first so many.
 const MASKS: [u64; 9] = [0, 0xff, 0xffff, 0xff_ffff, 0xffff_ffff, 0xff_ffff_ffff, 0xffff_ffff_ffff, 0xff_ffff_ffff_ffff, u64::MAX];
-const NIL: u64 = u64::from_le_bytes(*b"nil\0\0\0\0\0");
-const TRUE: u64 = u64::from_le_bytes(*b"true\0\0\0\0");
-const FALSE: u64 = u64::from_le_bytes(*b"false\0\0\0");
+/// `nil`, `false` and `true` as Discord writes them, in a number.
+const ATOM_NIL: u64 = u64::from_le_bytes(*b"d\0\x03nil\0\0");
+const ATOM_FALSE: u64 = u64::from_le_bytes(*b"d\0\x05false");
+const ATOM_TRUE: u64 = u64::from_le_bytes(*b"d\0\x04true\0");
 
-/// What the text of an atom, behind its length in a number, stands for in the packed form, and the length of both.
+/// Writes a value of those that Discord sends most; gives how many bytes were read and how many written. None read: it is another one, or close
+/// to the end of the bytes, and nothing is written that counts.
 #[inline(always)]
-fn quick_atom(text: u64) -> Option<(u8, usize)> {
-    if text & MASKS[4] == NIL << 8 | 3 {
-        Some((super::NULL, 4))
-    } else if text & MASKS[6] == FALSE << 8 | 5 {
-        Some((super::FALSE, 6))
-    } else if text & MASKS[5] == TRUE << 8 | 4 {
-        Some((super::TRUE, 5))
-    } else {
-        None
+fn quick_value(rest: &[u8], room: &mut [u8; 1 + STRING_ROOM]) -> (usize, usize) {
+    let Some(head) = rest.first_chunk::<HEAD_BYTES>() else { return (0, 0) };
+    let first = word(head, 0);
+    // The most frequent ones are asked for one after the other: each of these branches is foretold better than one jump to many places would be.
+    // That they look at different bits keeps them from becoming such a jump.
+    if first & MASKS[6] == ATOM_NIL {
+        room[0] = super::NULL;
+        return (6, 1);
     }
-}
-
-/// Writes a value of those that Discord sends most; gives what lies behind it, and how many bytes were written. `None` for others, and close
-/// to the end of the bytes: nothing is written that counts.
-#[inline(always)]
-fn quick_value<'a>(rest: &'a [u8], room: &mut [u8; 1 + STRING_ROOM]) -> Option<(&'a [u8], usize)> {
-    let head = rest.first_chunk::<HEAD_BYTES>()?;
-    let (read, written) = match head[0] {
-        tag @ (term::ATOM | term::SMALL_ATOM | term::SMALL_ATOM_UTF8) => {
-            // Behind the tag, or behind the first byte of a length of two bytes.
-            let (start, text) = if tag == term::ATOM { (2, word(head, 2)) } else { (1, word(head, 1)) };
-            if tag == term::ATOM && head[1] != 0 {
-                return None;
-            }
-            let (value, length) = quick_atom(text)?;
+    if first as u16 == u16::from(term::BINARY) {
+        return quick_text(rest, room);
+    }
+    if first == ATOM_FALSE {
+        room[0] = super::FALSE;
+        return (8, 1);
+    }
+    match first as u8 {
+        term::ATOM if first & MASKS[7] == ATOM_TRUE => {
+            room[0] = super::TRUE;
+            (7, 1)
+        }
+        // The same with a length of one byte, as newer peers write atoms.
+        term::SMALL_ATOM | term::SMALL_ATOM_UTF8 => {
+            let text = first >> 8;
+            let (value, read) = if text & MASKS[4] == ATOM_NIL >> 16 {
+                (super::NULL, 5)
+            } else if text & MASKS[6] == ATOM_FALSE >> 16 {
+                (super::FALSE, 7)
+            } else if text & MASKS[5] == ATOM_TRUE >> 16 {
+                (super::TRUE, 6)
+            } else {
+                return (0, 0);
+            };
             room[0] = value;
-            (start + length, 1)
+            (read, 1)
+        }
+        term::SMALL_BIG if head[2] == 0 && head[1] <= 8 => {
+            let length = usize::from(head[1]);
+            (3 + length, put::uint_at(word(head, 3) & MASKS[length], room))
         }
         term::SMALL_INTEGER => (2, put::uint_at(u64::from(head[1]), room)),
         term::INTEGER => {
             let value = i32::from_be_bytes([head[1], head[2], head[3], head[4]]);
             (5, if value < 0 { put::negative_at(-1 - i64::from(value), room) } else { put::uint_at(value as u64, room) })
         }
-        term::SMALL_BIG if head[2] == 0 => {
-            let length = usize::from(head[1]);
-            (3 + length, put::uint_at(word(head, 3) & MASKS.get(length)?, room))
-        }
-        term::BINARY => {
-            let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-            let (text, behind) = rest.get(5..)?.split_at_checked(length)?;
-            if let Some(written) = put::small(text, room) {
-                return Some((behind, written));
-            }
-            if length >= STRING_ROOM {
-                return None;
-            }
-            room[0] = super::STR0 | length as u8;
-            let [_, room @ ..] = room;
-            let (steps, _) = room.as_chunks_mut::<STRING_STEP>();
-            // What lies behind the text is copied along: a copy of a known size is a load and a store.
-            for (place, from) in steps.iter_mut().zip((5..5 + length).step_by(STRING_STEP)) {
-                match rest.get(from..).and_then(|rest| rest.first_chunk::<STRING_STEP>()) {
-                    Some(chunk) => *place = *chunk,
-                    None => {
-                        let last = rest.get(from..5 + length)?;
-                        place.get_mut(..last.len())?.copy_from_slice(last);
-                    }
-                }
-            }
-            return Some((behind, 1 + length));
-        }
         term::NIL => {
             // To every walk over ETF this is a scalar: it may lie where no other list may.
             (room[0], room[1]) = (EMPTY_LIST[0], EMPTY_LIST[1]);
             (1, EMPTY_LIST.len())
         }
-        _ => return None,
-    };
-    Some((rest.get(read..)?, written))
+        _ => (0, 0),
+    }
+}
+
+/// The same for a string.
+#[inline(never)]
+fn quick_text(rest: &[u8], room: &mut [u8; 1 + STRING_ROOM]) -> (usize, usize) {
+    let [_, a, b, c, d, behind @ ..] = rest else { return (0, 0) };
+    let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+    let Some(text) = behind.get(..length) else { return (0, 0) };
+    if let Some(written) = put::small(text, room) {
+        return (5 + length, written);
+    }
+    if length >= STRING_ROOM {
+        return (0, 0);
+    }
+    room[0] = super::STR0 | length as u8;
+    let [_, room @ ..] = room;
+    let (steps, _) = room.as_chunks_mut::<STRING_STEP>();
+    // What lies behind the text is copied along: a copy of a known size is a load and a store.
+    for (place, from) in steps.iter_mut().zip((5..5 + length).step_by(STRING_STEP)) {
+        match rest.get(from..).and_then(|rest| rest.first_chunk::<STRING_STEP>()) {
+            Some(chunk) => *place = *chunk,
+            None => {
+                let Some((last, place)) = rest.get(from..5 + length).and_then(|last| Some((last, place.get_mut(..last.len())?))) else {
+                    return (0, 0);
+                };
+                place.copy_from_slice(last);
+            }
+        }
+    }
+    (5 + length, 1 + length)
 }
 
 /// Where lists begin whose tail is no empty list, ascending; without those inside of others, of keys, and of what is kept as it is anyway.
@@ -609,17 +626,17 @@ mod tests {
     /// [`super::pack`] without any haste: one push after the other.
     fn plainly(bytes: &[u8], mut improper: &[usize], out: &mut Vec<u8>) -> Result<bool, Error> {
         // `open` holds the containers around `here`: as many as it is deep.
-        let mut here = Open { form: Form::List, left: 1, count: 1, head: out.len(), reserved: 0 };
+        let mut here = Open { left: 1, count: 1, head: 0, form: Form::List, key: 0, under: 0 };
         let mut open = Stack::new(here);
         let mut at = 0;
         loop {
             if here.left == 0 {
                 let Some(outer) = open.pop() else { return Ok(true) };
                 if here.form != Form::List {
-                    put::end(here.form, here.head, here.reserved, here.count as usize, out);
+                    put::end(here.form, here.head as usize, put::reserve(here.count as usize), here.count as usize, out);
                 } else if bytes.get(at) == Some(&term::NIL) {
                     at += 1;
-                    put::end(Form::List, here.head, here.reserved, here.count as usize, out);
+                    put::end(Form::List, here.head as usize, put::reserve(here.count as usize), here.count as usize, out);
                 } else {
                     return Ok(false);
                 }
@@ -663,9 +680,9 @@ mod tests {
                         continue;
                     }
                     let head = out.len();
-                    let reserved = put::begin(count, out);
+                    put::begin(count, out);
                     open.push(here);
-                    here = Open { form, left: count as u32, count: count as u32, head, reserved };
+                    here = Open { left: count as u32, count: count as u32, head: head as u32, form, key: 0, under: 0 };
                     at += 5;
                 }
                 _ => at = rare(bytes, at, open.len(), out)?,
@@ -780,6 +797,41 @@ mod tests {
                 out.extend((many as u32).to_be_bytes());
                 (0..many).for_each(|_| any_term(numbers, levels - 1, out));
                 if numbers.below(12) == 0 { any_term(numbers, 0, out) } else { out.push(term::NIL) }
+            }
+        }
+    }
+
+    #[test]
+    fn maps_whose_keys_repeat_are_packed_plainly_too_whatever_the_next_one_has_instead() {
+        let mut numbers = Numbers(5);
+        for _ in 0..300 {
+            // All the same keys, in the same order, but for a few.
+            let shape: Vec<Vec<u8>> = (0..1 + numbers.below(20)).map(|_| numbers.name()).collect();
+            let mut bytes = vec![term::LIST, 0, 0, 0, 12];
+            for _ in 0..12 {
+                let names: Vec<Vec<u8>> =
+                    shape.iter().map(|name| if numbers.below(12) == 0 { numbers.name() } else { name.clone() }).collect();
+                bytes.extend([term::MAP, 0, 0, 0, names.len() as u8]);
+                for name in names {
+                    match numbers.below(20) {
+                        0 => atom(&mut numbers, &name, &mut bytes),
+                        1 => binary(&name, &mut bytes),
+                        _ => {
+                            bytes.extend([term::ATOM, 0, name.len() as u8]);
+                            bytes.extend(name);
+                        }
+                    }
+                    any_term(&mut numbers, 1, &mut bytes);
+                }
+            }
+            bytes.push(term::NIL);
+            compare(&bytes);
+            for _ in 0..20 {
+                let at = numbers.below(bytes.len());
+                compare(&bytes[..at]);
+                let before = std::mem::replace(&mut bytes[at], b"dwsmabnjFktlih\0\x01\x02\xff"[numbers.below(18)]);
+                compare(&bytes);
+                bytes[at] = before;
             }
         }
     }

@@ -242,18 +242,19 @@ pub(crate) fn key_at(first: u64, len: usize, name: &[u8]) -> Option<u16> {
     find(&KEY_SLOTS, &KEY_MARKS, &KEYS, Mark { first: first & OWN.get(len)?, last, len }, || name.get(name.len().checked_sub(len)?..))
 }
 
-/// A key as Discord writes it in ETF, an atom with a length of two bytes: the first eight bytes of the term, or all that it has, and the last
-/// eight of one that has more.
+/// A key as Discord writes it in ETF, an atom with a length of two bytes: the first eight bytes of the term, or all that it has, the last eight of
+/// one that has more, and those between of one that has more than 16.
 #[derive(Clone, Copy)]
 struct AtomMark {
     first: u64,
     mask: u64,
     last: u64,
+    between: [u64; 2],
     len: usize,
 }
 
 static ATOM_MARKS: [AtomMark; SHORT] = {
-    let mut marks = [AtomMark { first: 0, mask: 0, last: 0, len: 0 }; SHORT];
+    let mut marks = [AtomMark { first: 0, mask: 0, last: 0, between: [0; 2], len: 0 }; SHORT];
     let mut code = 0;
     while code < SHORT {
         let name = KEY_NAMES[code].as_bytes();
@@ -269,30 +270,47 @@ static ATOM_MARKS: [AtomMark; SHORT] = {
         let len = 3 + name.len();
         let mask = if len < 8 { (1 << (8 * len)) - 1 } else { u64::MAX };
         let last = if len > 8 { word(&term, len - 8, 8) } else { 0 };
-        marks[code] = AtomMark { first: word(&term, 0, 8), mask, last, len };
+        marks[code] = AtomMark { first: word(&term, 0, 8), mask, last, between: [word(&term, 8, 8), word(&term, 16, 8)], len };
         code += 1;
     }
     marks
 };
 
-/// The length of the ETF term in front, if it is the key with this number as an atom, and one of those that take one byte. `None` says
+/// What lies behind the ETF term in front, if that is the key with this number as an atom, and one of those that take one byte. `None` says
 /// nothing.
 #[inline(always)]
-pub(crate) fn atom_of(etf: &[u8], code: u8) -> Option<usize> {
+pub(crate) fn behind_atom(etf: &[u8], code: u8) -> Option<&[u8]> {
     let mark = ATOM_MARKS.get(usize::from(code))?;
     let first = u64::from_le_bytes(*etf.first_chunk()?);
     if (first ^ mark.first) & mark.mask != 0 {
         return None;
     }
+    let (term, behind) = etf.split_at_checked(mark.len)?;
     if mark.len > 8 {
-        if u64::from_le_bytes(*etf.get(mark.len - 8..)?.first_chunk()?) != mark.last {
+        if u64::from_le_bytes(*term.last_chunk()?) != mark.last {
             return None;
         }
-        if mark.len > 16 && etf.get(3..mark.len)? != KEYS[usize::from(code)].as_bytes() {
+        if mark.len > 16 && !is_between(term, code) {
             return None;
         }
     }
-    Some(mark.len)
+    Some(behind)
+}
+
+/// Whether the bytes of a key's term are those of this key, but for its first eight and its last eight.
+#[inline(always)]
+fn is_between(term: &[u8], code: u8) -> bool {
+    let between = ATOM_MARKS[usize::from(code)].between;
+    let is = |at: usize, word: u64| term.get(at..).and_then(<[u8]>::first_chunk).is_some_and(|bytes| u64::from_le_bytes(*bytes) == word);
+    is(8, between[0])
+        && (term.len() <= 24 || is(16, between[1]))
+        && (term.len() <= 32 || term.get(3..) == Some(KEYS[usize::from(code)].as_bytes()))
+}
+
+/// The length of the ETF term in front, likewise.
+#[inline(always)]
+pub(crate) fn atom_of(etf: &[u8], code: u8) -> Option<usize> {
+    behind_atom(etf, code).map(|behind| etf.len() - behind.len())
 }
 
 /// A name that is compared with several keys.
