@@ -46,7 +46,8 @@ pub struct Cache {
     /// Bytes of all guilds' tables.
     pub(crate) table_bytes: u64,
     pub(crate) changed: HashSet<Key, RandomState>,
-    /// Guilds of which everything has changed: nothing was known of them when they were told whole. Saves a key for each of their objects.
+    /// Guilds of which everything has changed, their users too: nothing was known of them when they were told whole. Saves a key for each of their
+    /// objects and each user.
     pub(crate) changed_guilds: HashSet<u64, RandomState>,
     /// One that is being told like that.
     pub(crate) telling: Option<u64>,
@@ -536,7 +537,8 @@ impl Cache {
             let user_words = words.and_then(|words| words.inside);
             let print = user_words.zip(words).and_then(|(user, words)| Print::without(words.whole, &[("user", user)], &mut self.fresh));
             self.lay_printed(Key::new(Kind::Member, guild, id), scratch.bytes(), print, true);
-            self.tenant.refer_printed(id, number, user.raw(), print.and(user_words).and_then(Print::of));
+            let tell = self.telling != Some(guild);
+            self.tenant.refer_printed(id, number, user.raw(), print.and(user_words).and_then(Print::of), tell);
         }
         self.scratch = scratch;
         told.map(|(id, _)| id)

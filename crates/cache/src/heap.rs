@@ -66,6 +66,8 @@ pub(crate) struct Heap {
     spare_pages: Vec<u32>,
     /// By class, the pages that have room.
     open: Vec<Vec<u32>>,
+    /// By class, whether a page was ever full: the next has all its room at once, instead of moving its objects each time that it grows.
+    filled: Vec<bool>,
     large: Vec<Box<[u8]>>,
     spare_large: Vec<u32>,
     young: Young,
@@ -88,7 +90,9 @@ impl Heap {
             let start = page.bytes.len();
             if page.bytes.capacity() < start + slot_bytes {
                 let before = page.bytes.capacity();
-                let room = (start / 2).max(4 * slot_bytes).min(slots_of(class) * slot_bytes - start);
+                let whole = slots_of(class) * slot_bytes;
+                let grown = if self.filled[class] { whole } else { (start / 2).max(4 * slot_bytes) };
+                let room = grown.min(whole - start);
                 page.bytes.reserve_exact(room);
                 self.held += (page.bytes.capacity() - before) as u64;
             }
@@ -104,6 +108,7 @@ impl Heap {
         write(&mut page.bytes[slot * slot_bytes..][..slot_bytes], id, parts);
         self.used += slot_bytes as u64;
         if page.free == NO_SLOT && page.bytes.len() / slot_bytes == slots_of(class) {
+            self.filled[class] = true;
             self.close(page_number);
         }
         Handle(page_number << SLOT_BITS | slot as u32)
@@ -238,7 +243,7 @@ impl Heap {
     /// Bytes that are held, slots that hold nothing included.
     pub(crate) fn held(&self) -> u64 {
         let lists: usize = self.open.iter().map(Vec::capacity).sum();
-        let around = self.pages.capacity() * size_of::<Page>() + (lists + self.spare_pages.capacity()) * 4;
+        let around = self.pages.capacity() * size_of::<Page>() + (lists + self.spare_pages.capacity()) * 4 + self.filled.capacity();
         self.held + self.young.held() + (around + self.large.capacity() * size_of::<Box<[u8]>>()) as u64
     }
 
@@ -280,6 +285,7 @@ impl Heap {
     fn page_with_room(&mut self, class: usize) -> u32 {
         if self.open.is_empty() {
             self.open.resize_with(CLASSES, Vec::new);
+            self.filled.resize(CLASSES, false);
         }
         if let Some(number) = self.open[class].last() {
             return *number;

@@ -99,16 +99,20 @@ impl Cache {
         // What lies in a guild that has changed as a whole comes with it.
         let alone = |key: &Key| !(whole.contains(&key.guild) && self.has(*key));
         let mut rows: Vec<_> = changed.into_iter().filter(alone).map(|key| (key.encode(), self.row(key, &mut packer))).collect();
+        let mut users = Vec::new();
         for (guild, known) in whole.iter().filter_map(|guild| Some((guild, self.guilds.get(guild)?))) {
             for (kind, table) in known.tables.each().filter(|(kind, _)| !kind.volatile()) {
                 for handle in table.handles() {
                     let key = Key::new(kind, *guild, self.heap.id(handle));
+                    if kind == Kind::Member {
+                        users.push(key.id);
+                    }
                     rows.push((key.encode(), self.packed(handle, &mut packer).map(row)));
                 }
             }
         }
         rows.extend(self.outdated.drain(..).map(|key| (key.encode(), None)));
-        self.tenant.take_changes(|user, bytes| rows.push((Key::new(Kind::User, 0, user).encode(), bytes.map(row))));
+        self.tenant.take_changes(users, |user, bytes| rows.push((Key::new(Kind::User, 0, user).encode(), bytes.map(row))));
         rows
     }
 
@@ -171,11 +175,12 @@ impl Cache {
     }
 
     /// How many keys [`Cache::take_changes`] would give, but for rows of a clean stop that are no longer true. What has changed once more in a
-    /// guild that had changed as a whole counts twice.
+    /// guild that had changed as a whole counts twice, and so does a user for each such guild.
     pub fn changes_pending(&self) -> usize {
         let whole = self.changed_guilds.iter().filter_map(|guild| self.guilds.get(guild));
         let objects = whole.flat_map(|known| known.tables.each()).filter(|(kind, _)| !kind.volatile()).map(|(_, table)| table.len());
-        self.changed.len() + objects.sum::<usize>() + self.tenant.changes_pending()
+        let users = self.changed_guilds.iter().map(|guild| self.count(Kind::Member, *guild));
+        self.changed.len() + objects.sum::<usize>() + users.sum::<usize>() + self.tenant.changes_pending()
     }
 
     /// Takes one row of the durable copy back. Rows may come in any order, but before any event.

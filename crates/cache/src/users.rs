@@ -135,9 +135,9 @@ impl Tenant {
         self.users.0.borrow_mut().refer(user, Some(guild), bytes, true)
     }
 
-    /// The same, with the print of what the bytes are made of.
-    pub(crate) fn refer_printed(&self, user: u64, guild: u32, bytes: &[u8], print: Option<Print>) {
-        self.users.0.borrow_mut().refer_printed(user, Some(guild), bytes, print, true);
+    /// The same, with the print of what the bytes are made of. `tell`: whether the guild's own rows do not bring the user's with them.
+    pub(crate) fn refer_printed(&self, user: u64, guild: u32, bytes: &[u8], print: Option<Print>, tell: bool) {
+        self.users.0.borrow_mut().refer_printed(user, Some(guild), bytes, print, tell);
     }
 
     /// A guild of the durable copy names a user as its member.
@@ -222,10 +222,12 @@ impl Tenant {
         }
     }
 
-    /// Users whose rows have changed for this shard, each with its bytes, or none where no guild of the shard names it any more.
-    pub(crate) fn take_changes(&self, mut each: impl FnMut(u64, Option<&[u8]>)) {
+    /// Users whose rows have changed for this shard and those of `more`, each with its bytes, or none where no guild of the shard names it any
+    /// more.
+    pub(crate) fn take_changes(&self, more: impl IntoIterator<Item = u64>, mut each: impl FnMut(u64, Option<&[u8]>)) {
         let mut shared = self.users.0.borrow_mut();
-        let changed = std::mem::take(&mut shared.shards[self.shard as usize].changed);
+        let mut changed = std::mem::take(&mut shared.shards[self.shard as usize].changed);
+        changed.extend(more);
         for user in changed {
             let bytes = shared.table.find(&shared.heap, user).and_then(|handle| {
                 let mut ours = false;
