@@ -10,6 +10,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use redb::backends::FileBackend;
 use redb::{Database, Durability, ReadableDatabase, ReadableTableMetadata, Table, TableDefinition};
@@ -17,7 +19,8 @@ use redb::{Database, Durability, ReadableDatabase, ReadableTableMetadata, Table,
 use crate::batch::{Batch, Operation, Operations};
 use crate::error::{OpenError, StoreError, is_full};
 use crate::journal::{self, Found, Journal};
-use crate::{lock, seal};
+use crate::lock;
+use crate::seal::{self, Noted, Sums};
 
 const ROWS: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("rows");
 /// Row that holds the number of the last journal frame that the file has taken over.
@@ -43,7 +46,7 @@ impl Kv {
         if !has_state {
             create(dir, &path, cache_bytes)?;
         }
-        let database = open_database(dir, &path, cache_bytes, seal::broken(&path))?;
+        let database = open_database(dir, &path, cache_bytes, Trust::of(seal::known(&path)))?;
         let failed = |error| open_error(dir, StoreError::from_redb(&path, error));
         let (journal, Found { bytes, bytes_cut }) = Journal::open(dir, applied(&database).map_err(failed)?)?;
         let replayed = replay(&database, &bytes).map_err(failed)?;
@@ -133,7 +136,7 @@ impl Kv {
     fn database(&mut self) -> Result<&Database, StoreError> {
         if self.database.is_none() {
             let dir = self.path.parent().unwrap_or(Path::new("."));
-            let database = open_database(dir, &self.path, self.cache_bytes, true).map_err(|error| match error {
+            let database = open_database(dir, &self.path, self.cache_bytes, Trust::None).map_err(|error| match error {
                 OpenError::Full { source, .. } => StoreError::Full { path: self.path.clone(), source },
                 OpenError::Corrupt { what, .. } => StoreError::Corrupt { path: self.path.clone(), what },
                 other => StoreError::Io { path: self.path.clone(), doing: "opening", source: std::io::Error::other(other) },
@@ -156,13 +159,28 @@ fn create(dir: &Path, path: &Path, cache_bytes: usize) -> Result<(), OpenError> 
     let failed = |source| lock::opening(dir, &new, source);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(failed)?;
-    drop(open_database(dir, &new, cache_bytes, false)?);
+    drop(open_database(dir, &new, cache_bytes, Trust::New)?);
     std::fs::rename(&new, path).map_err(failed)?;
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)
 }
 
-/// `verify`: nothing else says that the file is what was written.
-fn open_database(dir: &Path, path: &Path, cache_bytes: usize, verify: bool) -> Result<Database, OpenError> {
+/// What is known of a file before it is opened.
+enum Trust {
+    /// It is about to be made.
+    New,
+    /// It is what was written; these are its pages' sums.
+    Known(Vec<u64>),
+    /// Nothing.
+    None,
+}
+
+impl Trust {
+    fn of(sums: Option<Vec<u64>>) -> Trust {
+        sums.map_or(Trust::None, Trust::Known)
+    }
+}
+
+fn open_database(dir: &Path, path: &Path, cache_bytes: usize, trust: Trust) -> Result<Database, OpenError> {
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(|source| lock::opening(dir, path, source))?;
     let corrupt = |what: String| OpenError::Corrupt { path: dir.to_owned(), what: format!("the file {}: {what}", path.display()) };
     // redb would make a new database of an empty file, and the loss would go unnoticed.
@@ -170,10 +188,16 @@ fn open_database(dir: &Path, path: &Path, cache_bytes: usize, verify: bool) -> R
     if len == 0 && path.ends_with("state.redb") {
         return Err(corrupt("it is empty".to_owned()));
     }
-    // Every checksum is verified at every open of a file that is not known to be as it was closed: a plain open would trust one that was
+    let sums = Arc::new(Sums::default());
+    if let Trust::Known(known) = &trust {
+        // Before anything is written.
+        sums.begin(path, len, known);
+    }
+    let verify = matches!(trust, Trust::None);
+    // Every checksum is verified at every open of a file that is not known to be as it was left: a plain open would trust one that was
     // changed behind its back. Some damage makes redb panic all the same; that must not end the process.
     let opened = panic::catch_unwind(AssertUnwindSafe(|| -> Result<Database, redb::Error> {
-        let backend = FileBackend::new(file)?;
+        let backend = Noted::new(FileBackend::new(file)?, sums.clone());
         let database =
             redb::Builder::new().set_cache_size(cache_bytes).set_check_integrity_on_open(verify && len > 0).create_with_backend(backend)?;
         if len == 0 {
@@ -185,7 +209,13 @@ fn open_database(dir: &Path, path: &Path, cache_bytes: usize, verify: bool) -> R
         Ok(database)
     }));
     match opened {
-        Ok(Ok(database)) => Ok(database),
+        Ok(Ok(database)) => {
+            if verify {
+                // It has been found whole.
+                sums.begin_anew(path);
+            }
+            Ok(database)
+        }
         Ok(Err(redb::Error::Io(source))) if is_full(&source) => Err(OpenError::Full { path: dir.to_owned(), source }),
         Ok(Err(redb::Error::Io(source)))
             if !matches!(source.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof) =>
@@ -204,15 +234,15 @@ fn applied(database: &Database) -> Result<u64, redb::Error> {
     Ok(row.and_then(|row| row.value().try_into().ok()).map_or(0, u64::from_le_bytes))
 }
 
-/// Applies what the journal has above the file's position, and says how many commits that were.
+/// Applies what the journal has above the file's position, all in one go, and says how many commits that were.
 fn replay(database: &Database, journal: &[u8]) -> Result<u64, redb::Error> {
     let applied = applied(database)?;
-    let mut count = 0;
-    for (number, parts) in journal::commits(journal).filter(|(number, _)| *number > applied) {
-        write(database, number, Durability::None, |table| parts.iter().try_for_each(|part| fill(table, Operations::new(part))))?;
-        count += 1;
+    let commits: Vec<(u64, Vec<&[u8]>)> = journal::commits(journal).filter(|(number, _)| *number > applied).collect();
+    if let Some((number, _)) = commits.last() {
+        let parts = || commits.iter().flat_map(|(_, parts)| parts);
+        write(database, *number, Durability::None, |table| parts().try_for_each(|part| fill(table, Operations::new(part))))?;
     }
-    Ok(count)
+    Ok(commits.len() as u64)
 }
 
 fn open_error(dir: &Path, error: StoreError) -> OpenError {
@@ -236,6 +266,8 @@ fn write(
 ) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(durability)?;
+    // Which pages are free is part of what is durable, or it would be found out by walking the whole tree after a kill.
+    transaction.set_quick_repair(matches!(durability, Durability::Immediate));
     {
         let mut table = transaction.open_table(ROWS)?;
         fill(&mut table)?;

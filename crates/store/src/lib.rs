@@ -7,6 +7,7 @@
 //! | `lock` | the pid of the process that has the store open; the lock itself is the kernel's |
 //! | `state.redb` | a key-value file: shard records, epochs, ledgers, meta rows, cache objects |
 //! | `state.seal` | after a clean close: its checksum as a whole |
+//! | `state.sums` | while it is open: a checksum of each of its pages as it was last written |
 //! | `journal` | what was committed since `state.redb` was last made durable |
 //! | `segments/BOT-INDEX-COUNT/N.seg` | event bodies of one shard, append-only, each with a checksum |
 //!
@@ -22,7 +23,8 @@
 //! that [`SyncPolicy`] says. What it leaves is recognised, never believed: each frame and each event body carries a
 //! checksum, the journal is read up to its first frame that is not whole (a prefix of what was committed), and the
 //! key-value file is only ever written durably with its own ordered fsyncs, so its last durable state stays readable.
-//! At every open the key-value file is verified: as a whole where the store was closed cleanly, else page by page.
+//! At every open the key-value file is verified: by reading it once where the store was closed cleanly, or its process killed since the
+//! machine was started; else by walking its tree page by page.
 //!
 //! # PostgreSQL
 //! [`Store::connect`] keeps the same things in a PostgreSQL database: one transaction a commit, objects as `jsonb` in

@@ -171,6 +171,59 @@ fn changed_bytes_in_the_key_value_file_are_noticed_or_do_not_matter() {
     assert!(noticed > 0, "{noticed} noticed, {harmless} harmless");
 }
 
+/// A store as a killed process leaves it that had written its key-value file several times.
+fn killed_later() -> tempfile::TempDir {
+    let (live, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = Store::open(live.path(), Options { journal_bytes: 100 << 10, ..options() }).unwrap();
+    fill(&store);
+    let copied = Command::new("cp").arg("-r").arg(live.path().join(".")).arg(dir.path()).status().unwrap();
+    assert!(copied.success());
+    dir
+}
+
+#[test]
+fn after_a_kill_changed_bytes_in_the_key_value_file_are_noticed_or_do_not_matter() {
+    let dir = killed_later();
+    let files = ["state.redb", "state.sums", "journal"].map(|name| dir.path().join(name));
+    let good = files.clone().map(|path| fs::read(path).unwrap());
+    let (state, mut noticed, mut harmless) = (&good[0], 0, 0);
+    for at in (0..state.len()).step_by(state.len() / 40) {
+        for (path, bytes) in files.iter().zip(&good) {
+            fs::write(path, bytes).unwrap();
+        }
+        drop(fs::remove_file(dir.path().join("state.seal")));
+        let mut bytes = state.clone();
+        bytes[at..(at + 64).min(state.len())].iter_mut().for_each(|byte| *byte ^= 0x55);
+        fs::write(&files[0], bytes).unwrap();
+        for again in [false, true] {
+            match open(dir.path()) {
+                Ok(store) => {
+                    whole(&store);
+                    harmless += 1;
+                }
+                // It stays what it is: nothing is noted of a file that is not whole.
+                Err(OpenError::Corrupt { .. }) => noticed += 1,
+                Err(other) => panic!("byte {at}, again {again}: {other}"),
+            }
+        }
+    }
+    assert!(noticed > 0 && noticed % 2 == 0 && harmless > 0, "{noticed} noticed, {harmless} harmless");
+}
+
+#[test]
+fn a_store_whose_process_was_killed_opens_with_its_sums_and_without() {
+    for sums in [true, false] {
+        let dir = killed_later();
+        if !sums {
+            fs::remove_file(dir.path().join("state.sums")).unwrap();
+        }
+        for _ in 0..2 {
+            whole(&open(dir.path()).unwrap());
+            assert!(!dir.path().join("state.sums").exists(), "closed");
+        }
+    }
+}
+
 #[test]
 fn a_missing_key_value_file_is_not_taken_for_a_new_store() {
     let dir = killed();
