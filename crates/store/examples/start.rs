@@ -27,6 +27,7 @@ const CODEC: RowCodec = RowCodec {
     key: |place| Some(key(place.table, place.guild_id, place.id)),
     json: |_, value| String::from_utf8(value.to_vec()).ok(),
     value: |_, json| Some(json.as_bytes().to_vec()),
+    form: b'{',
 };
 
 fn key(table: Table, guild: u64, id: u64) -> Vec<u8> {

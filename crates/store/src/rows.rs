@@ -145,6 +145,8 @@ pub struct RowCodec {
     pub json: fn(Place, &[u8]) -> Option<String>,
     /// A row's value made of JSON; `None`: that is no such object.
     pub value: fn(Place, &str) -> Option<Vec<u8>>,
+    /// First byte of values in their present form. Those are loaded as they are; of others that have JSON, the value is made of it.
+    pub form: u8,
 }
 
 /// Whether PostgreSQL's `jsonb` surely takes a text that is JSON: it refuses the character U+0000. (What else it refuses,

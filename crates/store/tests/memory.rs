@@ -11,15 +11,8 @@ const SHARD: ShardKey = ShardKey { bot: 42, index: 0, count: 1 };
 
 /// Values are the text of a field; their JSON is longer than they are.
 const CODEC: RowCodec = RowCodec {
-    place: |key| {
-        let (table, rest) = key.split_first()?;
-        let (guild, rest) = rest.split_first_chunk::<8>()?;
-        let id = u64::from_be_bytes(rest.try_into().ok()?);
-        Some(Place { table: Table::from_number(*table)?, guild_id: u64::from_be_bytes(*guild), id })
-    },
-    key: |place| Some([&[place.table as u8][..], &place.guild_id.to_be_bytes(), &place.id.to_be_bytes()].concat()),
     json: |place, value| Some(format!(r#"{{"id": "{}", "text": "{}"}}"#, place.id, str::from_utf8(value).ok()?)),
-    value: |_, json| Some(json.as_bytes().to_vec()),
+    ..common::CODEC
 };
 
 fn status(name: &str) -> u64 {

@@ -8,26 +8,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::postgres::{PASSWORD, Server, shared, sql, value};
-use trunkline_store::{Commit, OpenError, Options, Place, RowCodec, ShardCommit, ShardKey, Store, StoreError, Table};
+use common::{CODEC, key};
+use trunkline_store::{Commit, OpenError, Options, RowCodec, ShardCommit, ShardKey, Store, StoreError, Table};
 
 const SHARD: ShardKey = ShardKey { bot: 42, index: 0, count: 1 };
-
-/// Rows of the tests: the table's number, guild and id as the key, JSON as the value; values that begin with `!` have no JSON form.
-const CODEC: RowCodec = RowCodec {
-    place: |key| {
-        let (table, rest) = key.split_first()?;
-        let (guild, rest) = rest.split_first_chunk::<8>()?;
-        let id = u64::from_be_bytes(rest.try_into().ok()?);
-        Some(Place { table: Table::from_number(*table)?, guild_id: u64::from_be_bytes(*guild), id })
-    },
-    key: |place| Some(key(place.table, place.guild_id, place.id)),
-    json: |_, value| Some(String::from_utf8(value.to_vec()).ok()?).filter(|text| !text.starts_with('!')),
-    value: |_, json| Some(json.as_bytes().to_vec()),
-};
-
-fn key(table: Table, guild: u64, id: u64) -> Vec<u8> {
-    [&[table as u8][..], &guild.to_be_bytes(), &id.to_be_bytes()].concat()
-}
 
 fn options() -> Options {
     Options { rows: Some(CODEC), ..Options::default() }
@@ -254,6 +238,63 @@ fn thousands_of_rows_new_and_known_ones_mixed_come_back_as_the_last_commit_had_t
     );
 }
 
+/// A row as it lies in its table: whether its value lies beside the JSON.
+fn packed(url: &str, table: &str, id: u64) -> String {
+    value(
+        url,
+        &format!("SELECT (packed IS NOT NULL)::text || ' ' || coalesce(data ->> 'name', '-') FROM trunkline.{table} WHERE id = {id}"),
+    )
+}
+
+#[test]
+fn an_object_is_loaded_as_it_was_written_and_as_its_json_says_once_somebody_has_changed_that() {
+    let url = shared().database();
+    let store = Store::connect(&url, options()).unwrap();
+    // Not as jsonb would write it.
+    put(&store, &[(Table::Roles, 7, 1, r#"{"name":"one","id":"1"}"#), (Table::Roles, 7, 2, r#"{"name":"two","id":"2"}"#)]);
+    commit(&store, SHARD, many(0..2_000, "copied"));
+    let role = |id: u64| cache(&store, SHARD)[&key(Table::Roles, 7, id)].clone();
+    assert_eq!((role(1).as_str(), role(2).as_str()), (r#"{"name":"one","id":"1"}"#, r#"{"name":"two","id":"2"}"#));
+    assert_eq!(value(&url, "SELECT count(*) FROM trunkline.members WHERE (packed IS NULL) <> (raw IS NOT NULL)"), "0");
+    // What leaves the object alone leaves its value alone.
+    sql(&url, "UPDATE trunkline.roles SET updated_at = now() WHERE id = 2; UPDATE trunkline.roles SET data = data WHERE id = 2");
+    assert_eq!(packed(&url, "roles", 2), "true two");
+    sql(&url, "UPDATE trunkline.roles SET data = jsonb_set(data, '{name}', '\"changed\"') WHERE id = 1");
+    assert_eq!(packed(&url, "roles", 1), "false changed");
+    assert_eq!((role(1).as_str(), role(2).as_str()), (r#"{"id": "1", "name": "changed"}"#, r#"{"name":"two","id":"2"}"#));
+    sql(&url, "UPDATE trunkline.members SET data = '{\"roles\": []}' WHERE id % 7 = 3 AND raw IS NULL");
+    let members: Vec<_> = cache(&store, SHARD).into_iter().filter(|(key, _)| key[0] == Table::Members as u8).collect();
+    assert_eq!(members.len(), 2_000);
+    for (key, json) in members {
+        let n = u64::from_be_bytes(key[9..].try_into().unwrap());
+        assert_eq!(json == r#"{"roles": []}"#, n % 7 == 3 && n % 97 != 0, "{n}: {json}");
+    }
+    // Written again by the program, it is whole again; and a row that somebody else has put counts as what it says.
+    put(&store, &[(Table::Roles, 7, 1, r#"{"name":"again","id":"1"}"#)]);
+    sql(
+        &url,
+        "INSERT INTO trunkline.roles (bot_id, shard_count, shard, guild_id, id, data) VALUES (42, 1, 0, 7, 3, '{\"name\": \"theirs\"}')",
+    );
+    assert_eq!((packed(&url, "roles", 1).as_str(), packed(&url, "roles", 3).as_str()), ("true again", "false theirs"));
+    assert_eq!((role(1).as_str(), role(3).as_str()), (r#"{"name":"again","id":"1"}"#, r#"{"name": "theirs"}"#));
+}
+
+#[test]
+fn a_value_of_another_form_is_made_of_the_json_beside_it() {
+    let url = shared().database();
+    let store = Store::connect(&url, options()).unwrap();
+    put(&store, &[(Table::Roles, 7, 1, r#"{"name":"one"}"#), (Table::Roles, 7, 2, "!bytes")]);
+    drop(store);
+    // As a later version has it, and an earlier one: whichever has written it.
+    let later = RowCodec { form: b'2', ..CODEC };
+    let store = Store::connect(&url, Options { rows: Some(later), ..options() }).unwrap();
+    assert_eq!(cache(&store, SHARD).into_values().collect::<Vec<_>>(), [r#"{"name": "one"}"#, "!bytes"]);
+    for form in ["", "3 of a later version"] {
+        sql(&url, &format!("UPDATE trunkline.roles SET packed = '{form}' WHERE id = 1"));
+        assert_eq!(cache(&store, SHARD).into_values().collect::<Vec<_>>(), [r#"{"name": "one"}"#, "!bytes"]);
+    }
+}
+
 /// jsonb writes spaces.
 fn normal(rows: BTreeMap<Vec<u8>, String>) -> BTreeMap<Vec<u8>, String> {
     rows.into_iter().map(|(key, json)| (key, json.replace(' ', ""))).collect()
@@ -336,13 +377,13 @@ fn a_full_disk_is_told_as_one_and_commits_go_on_when_there_is_room() {
 fn tables_of_a_later_version_are_refused_and_migrating_twice_changes_nothing() {
     let url = shared().database();
     let first = trunkline_store::migrate(&url).unwrap();
-    assert_eq!((first.from, first.to), (0, 2));
+    assert_eq!((first.from, first.to), (0, 3));
     let again = trunkline_store::migrate(&url).unwrap();
-    assert_eq!((again.from, again.to), (2, 2));
+    assert_eq!((again.from, again.to), (3, 3));
     drop(Store::connect(&url, options()).unwrap());
     sql(&url, "INSERT INTO trunkline.migrations (version, name) VALUES (77, 'of the future')");
     let refused = Store::connect(&url, options()).unwrap_err();
-    assert!(matches!(refused, OpenError::ServerNewer { found: 77, known: 2, .. }), "{refused}");
+    assert!(matches!(refused, OpenError::ServerNewer { found: 77, known: 3, .. }), "{refused}");
     assert!(refused.to_string().contains("run the newer version"), "{refused}");
     assert!(trunkline_store::migrate(&url).is_err());
 }
@@ -360,7 +401,7 @@ fn processes_that_migrate_at_once_do_not_meet() {
         .collect();
     let mut from: Vec<u32> = all.into_iter().map(|thread| thread.join().unwrap()).collect();
     from.sort_unstable();
-    assert_eq!(from, [0, 2, 2, 2]);
+    assert_eq!(from, [0, 3, 3, 3]);
 }
 
 #[test]

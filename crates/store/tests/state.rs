@@ -5,29 +5,12 @@ mod common;
 
 use bytes::Bytes;
 use common::postgres::{Server, shared, sql};
-use trunkline_store::{
-    Commit, Objects, OpenError, Options, Place, RowCodec, ShardCommit, ShardKey, StateError, StateReader, Store, Table, Threads,
-};
+use common::{CODEC, key};
+use trunkline_store::{Commit, Objects, OpenError, Options, ShardCommit, ShardKey, StateError, StateReader, Store, Table, Threads};
 
 const BOT: u64 = 42;
 const SHARD: ShardKey = ShardKey { bot: BOT, index: 0, count: 1 };
 const GUILD: u64 = 1 << 40;
-
-const CODEC: RowCodec = RowCodec {
-    place: |key| {
-        let (table, rest) = key.split_first()?;
-        let (guild, rest) = rest.split_first_chunk::<8>()?;
-        let id = u64::from_be_bytes(rest.try_into().ok()?);
-        Some(Place { table: Table::from_number(*table)?, guild_id: u64::from_be_bytes(*guild), id })
-    },
-    key: |place| Some(key(place.table, place.guild_id, place.id)),
-    json: |_, value| String::from_utf8(value.to_vec()).ok(),
-    value: |_, json| Some(json.as_bytes().to_vec()),
-};
-
-fn key(table: Table, guild: u64, id: u64) -> Vec<u8> {
-    [&[table as u8][..], &guild.to_be_bytes(), &id.to_be_bytes()].concat()
-}
 
 fn options() -> Options {
     Options { rows: Some(CODEC), ..Options::default() }

@@ -124,7 +124,7 @@ impl Postgres {
         let inner = self.inner.clone();
         self.handle.spawn(async move {
             // Whoever asked waits.
-            drop(answer.send(stream(&inner, key, codec.is_some(), lots).await));
+            drop(answer.send(stream(&inner, key, codec, lots).await));
         });
         let mut copied = CopyReader::default();
         let mut understood = Ok(());
@@ -228,7 +228,7 @@ impl Postgres {
 
 /// Sends a shard's cache rows, all tables one after the other, over a connection of its own: the caller may be slow, and nobody else waits
 /// behind it.
-async fn stream(inner: &Inner, key: ShardKey, tables: bool, lots: SyncSender<Lot>) -> Result<(), Fault> {
+async fn stream(inner: &Inner, key: ShardKey, codec: Option<RowCodec>, lots: SyncSender<Lot>) -> Result<(), Fault> {
     let began = Instant::now();
     let conn: Arc<Conn> = loop {
         match Conn::open(&inner.address, Session::READER).await {
@@ -241,10 +241,12 @@ async fn stream(inner: &Inner, key: ShardKey, tables: bool, lots: SyncSender<Lot
     conn.batch("SET statement_timeout = 0").await?;
     // COPY takes no parameters; these are numbers.
     let of_shard = format!("bot_id = {} AND shard_count = {} AND shard = {}", key.bot.cast_signed(), key.count, key.index);
-    let of_tables = Table::ALL
-        .into_iter()
-        .filter(|_| tables)
-        .map(|table| (Some(table), format!("SELECT guild_id, id, data, raw FROM {} WHERE {of_shard}", table.name())));
+    // Of most rows the JSON need not be written out: their value lies beside it.
+    let of_tables = codec.into_iter().flat_map(|codec| Table::ALL.map(|table| (table, codec.form))).map(|(table, form)| {
+        let (packed, name) = (format!("substring(packed, 1, 1) = '\\x{form:02x}'"), table.name());
+        let columns = format!("guild_id, id, CASE WHEN {packed} THEN NULL ELSE data END, CASE WHEN {packed} THEN packed ELSE raw END");
+        (Some(table), format!("SELECT {columns} FROM {name} WHERE {of_shard}"))
+    });
     let others = (None, format!("SELECT key, value FROM cache_rows WHERE {of_shard} ORDER BY key"));
     for (table, sql) in of_tables.chain([others]) {
         let copied = conn.limited(conn.client.copy_out(&format!("COPY ({sql}) TO STDOUT (FORMAT binary)"))).await??;
@@ -286,13 +288,13 @@ fn hand_over(
         }
         return Ok(());
     };
-    while let Some([guild, id, data, raw]) = copied.next::<4>()? {
+    while let Some([guild, id, data, value]) = copied.next::<4>()? {
         let place = Place { table, guild_id: int8(guild)?.cast_unsigned(), id: int8(id)?.cast_unsigned() };
         let Some(key) = (codec.key)(place) else { continue };
         match data {
             // What is no such object is handed over as no value: the caller counts it as damaged.
             Some(data) => f(&key, &(codec.value)(place, jsonb(data)?).unwrap_or_default()),
-            None => f(&key, raw.unwrap_or_default()),
+            None => f(&key, value.unwrap_or_default()),
         }
     }
     Ok(())

@@ -114,11 +114,11 @@ async fn put_carefully(inner: &Inner, conn: &Conn, work: &Arc<Work>, table: Tabl
 /// What of a row is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum As {
-    /// Its JSON, or its bytes where it has none.
+    /// Its JSON, where it has any, and its bytes.
     Json,
-    /// Both: the server chooses, for it may not take the JSON.
+    /// The same, and the server may not take the JSON.
     JsonOrBytes,
-    /// Its bytes.
+    /// Its bytes alone.
     Bytes,
 }
 
@@ -130,25 +130,23 @@ async fn made(work: &Arc<Work>, table: Table, puts: Vec<Object>, form: As) -> Re
 }
 
 fn upsert(work: &Work, table: Table, puts: &[Object], form: As) -> Call<'static> {
-    let (data, raw) = match form {
-        As::Json | As::Bytes => ("j::jsonb", "r"),
-        As::JsonOrBytes => ("trunkline.as_jsonb(j)", "CASE WHEN d IS NULL THEN r END"),
-    };
+    let data = if form == As::JsonOrBytes { "trunkline.as_jsonb(j)" } else { "j::jsonb" };
     let sql = format!(
-        "INSERT INTO {} AS t (bot_id, shard_count, shard, guild_id, id, data, raw) SELECT b, c, s, g, i, d, {raw} FROM \
-         (SELECT *, {data} AS d FROM {SHARDS}, $4::int8[], $5::int8[], $6::text[], $7::bytea[]) AS u(b, c, s, g, i, j, r)) AS v \
-         ON CONFLICT (guild_id, id, bot_id, shard_count, shard) DO UPDATE SET data = excluded.data, raw = excluded.raw, updated_at = now()",
+        "INSERT INTO {} AS t (bot_id, shard_count, shard, guild_id, id, data, raw, packed) \
+         SELECT b, c, s, g, i, d, CASE WHEN d IS NULL THEN p END, CASE WHEN d IS NOT NULL THEN p END FROM \
+         (SELECT *, {data} AS d FROM {SHARDS}, $4::int8[], $5::int8[], $6::text[], $7::bytea[]) AS u(b, c, s, g, i, j, p)) AS v \
+         ON CONFLICT (guild_id, id, bot_id, shard_count, shard) \
+         DO UPDATE SET data = excluded.data, raw = excluded.raw, packed = excluded.packed, updated_at = now()",
         table.name()
     );
     let json: Vec<Option<String>> = puts.iter().map(|put| if form == As::Bytes { None } else { work.json(table, put) }).collect();
-    let bytes = |(put, json): (&Object, &Option<String>)| (form == As::JsonOrBytes || json.is_none()).then(|| Raw(work.bytes(put.at)));
-    let raw: Vec<Option<Raw>> = puts.iter().zip(&json).map(bytes).collect();
+    let bytes: Vec<Raw> = puts.iter().map(|put| Raw(work.bytes(put.at))).collect();
     Call::new(sql)
         .shards(puts.iter().map(|put| work.shard(put.at)))
         .with(puts.iter().map(|put| put.guild_id.cast_signed()).collect::<Vec<i64>>(), Type::INT8_ARRAY)
         .with(puts.iter().map(|put| put.id.cast_signed()).collect::<Vec<i64>>(), Type::INT8_ARRAY)
         .with(json, Type::TEXT_ARRAY)
-        .with(raw, Type::BYTEA_ARRAY)
+        .with(bytes, Type::BYTEA_ARRAY)
 }
 
 /// The guilds of some rows, with their shards, of which the table has any row already.
@@ -175,7 +173,7 @@ async fn filled(conn: &Conn, work: &Work, table: Table, puts: &[Object]) -> Resu
 
 /// Copies rows into a table that has none of them.
 async fn copy(conn: &Conn, work: &Arc<Work>, table: Table, puts: Vec<Object>) -> Result<(), Fault> {
-    let sql = format!("COPY {} (bot_id, shard_count, shard, guild_id, id, data, raw) FROM STDIN (FORMAT binary)", table.name());
+    let sql = format!("COPY {} (bot_id, shard_count, shard, guild_id, id, data, raw, packed) FROM STDIN (FORMAT binary)", table.name());
     let sink = conn.limited(conn.client.copy_in::<_, Bytes>(&sql)).await??;
     let mut sink = std::pin::pin!(sink);
     let (pieces, mut made) = mpsc::channel(PIECES);
@@ -206,7 +204,7 @@ fn write_copy(work: &Work, table: Table, puts: &[Object], pieces: &mpsc::Sender<
     let mut writer = CopyWriter::new();
     for put in puts {
         let shard = work.shard(put.at);
-        writer.row(7);
+        writer.row(8);
         writer.int8(shard.bot.cast_signed());
         writer.int4(shard.count.cast_signed());
         writer.int4(shard.index.cast_signed());
@@ -216,10 +214,12 @@ fn write_copy(work: &Work, table: Table, puts: &[Object], pieces: &mpsc::Sender<
             Some(json) => {
                 writer.jsonb(&json);
                 writer.null();
+                writer.bytes(&work.bytes(put.at));
             }
             None => {
                 writer.null();
                 writer.bytes(&work.bytes(put.at));
+                writer.null();
             }
         }
         if let Some(piece) = writer.full()

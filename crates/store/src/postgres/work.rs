@@ -121,7 +121,7 @@ impl Work {
 
     /// Splits rows that are put so that no statement is huge.
     pub(super) fn chunks<'a, R>(&self, puts: &'a [R], at: impl Fn(&R) -> At) -> Vec<&'a [R]> {
-        chunks(puts, self.chunk_bytes, |put| self.value(at(put)).map_or(0, Bytes::len) * 2 + 64)
+        chunks(puts, self.chunk_bytes, |put| self.value(at(put)).map_or(0, Bytes::len) * 3 + 64)
     }
 }
 
@@ -156,6 +156,7 @@ mod tests {
         key: |_| None,
         json: |_, value| Some(String::from_utf8_lossy(value).into_owned()),
         value: |_, _| None,
+        form: b'{',
     };
 
     #[test]

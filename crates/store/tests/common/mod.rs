@@ -3,7 +3,26 @@
 
 pub mod postgres;
 
-use trunkline_store::{OpenError, Options, Store};
+use trunkline_store::{OpenError, Options, RowCodec, Store, Table};
+
+/// Rows of the tests: the table's number, guild and id as the key, JSON as the value; values that begin with `!` have no JSON form.
+pub const CODEC: RowCodec = RowCodec {
+    place: |key| {
+        let (table, rest) = key.split_first()?;
+        let (guild, rest) = rest.split_first_chunk::<8>()?;
+        let id = u64::from_be_bytes(rest.try_into().ok()?);
+        Some(trunkline_store::Place { table: Table::from_number(*table)?, guild_id: u64::from_be_bytes(*guild), id })
+    },
+    key: |place| Some(key(place.table, place.guild_id, place.id)),
+    json: |_, value| Some(String::from_utf8(value.to_vec()).ok()?).filter(|text| !text.starts_with('!')),
+    value: |_, json| Some(json.as_bytes().to_vec()),
+    form: b'{',
+};
+
+/// The key of a row.
+pub fn key(table: Table, guild: u64, id: u64) -> Vec<u8> {
+    [&[table as u8][..], &guild.to_be_bytes(), &id.to_be_bytes()].concat()
+}
 
 /// Where a test's store is.
 pub enum Place {

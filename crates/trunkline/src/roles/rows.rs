@@ -3,15 +3,15 @@
 //! The store knows neither the cache nor its packed form; this is what they tell each other. Whatever has no JSON form, or a form that
 //! nobody here knows, is kept by the store as the bytes it is.
 //!
-//! JSON tells an integer that is no id from the same digits as text, but not an id as an integer from an id as text: an object that has
-//! been through PostgreSQL has its ids as text, which reads the same everywhere.
+//! JSON tells an integer that is no id from the same digits as text, but not an id as an integer from an id as text: an object that is made
+//! of its JSON (since somebody has changed that, or another version has written it) has its ids as text, which reads the same everywhere.
 
 use trunkline_cache::{Kind, ROW_VERSION};
 use trunkline_etf::{Encoding, Limits, Value, transcode};
 use trunkline_store::{Place, RowCodec, Table};
 
 /// What [`trunkline_store::Options`] wants.
-pub const CODEC: RowCodec = RowCodec { place, key, json, value };
+pub const CODEC: RowCodec = RowCodec { place, key, json, value, form: ROW_VERSION };
 
 /// Tables of which a guild (or, for the own user, a shard) has one row, so that the key has no id.
 const fn single(table: Table) -> bool {
