@@ -4,7 +4,8 @@
 //!   terms and against decompressing alone. What that cost is made of: `scripts/instructions`.
 //! - `inside`: the whole way of an event inside the process, against decompressing alone.
 //! - `peers`: parsing, applying, holding the same world, against the best-known Rust libraries.
-//! - `start`: from a durable copy to the first lookup answered.
+//! - `start`: from a durable copy to the first lookup answered; `scripts/bench only start --members N` with so many, after a stop and after a
+//!   kill, and from PostgreSQL as well.
 //! - `path`: simulated Discord, node and one worker as processes of their own on two cores; latency at half of the rate asked for.
 //! - `search`: finding members of a guild of 500 000 by the beginning of a name, and paging through them.
 //! - `lookups`: single gets through gRPC while events are applied, against calls that do nothing.
@@ -21,6 +22,8 @@ mod instructions;
 mod lookups;
 mod path;
 mod peers;
+#[path = "../../../store/tests/common/postgres.rs"]
+mod postgres;
 mod process;
 mod search;
 mod shards;
@@ -64,12 +67,17 @@ fn main() -> ExitCode {
         ["--short"] => bench(SHORT),
         ["only", part] => only(part, FULL),
         ["only", part, "--short"] => only(part, SHORT),
-        ["start", folder, guilds] => start::start(folder, guilds).map(|()| true),
+        ["only", "start", "--members", members] => start_of(members),
+        ["fill", place, guilds] => start::fill(place, guilds).map(|()| true),
+        ["start", place, guilds] => start::start(place, guilds).map(|()| true),
         ["hold", side, configuration, file] => peers::hold(side, configuration, file).map(|()| true),
         ["record", folder] => instructions::record(folder.as_ref()),
         ["instructions", way, file] => instructions::read(way, file.as_ref()),
         _ => {
-            eprintln!("usage: scripts/bench [--short], scripts/bench only PART [--short]; parts: {}", PARTS.join(", "));
+            eprintln!(
+                "usage: scripts/bench [--short], scripts/bench only PART [--short], scripts/bench only start --members N; parts: {}",
+                PARTS.join(", ")
+            );
             return ExitCode::from(2);
         }
     };
@@ -97,18 +105,24 @@ fn only(part: &str, form: Form) -> Result<bool> {
     some(form, &[part])
 }
 
+fn start_of(members: &str) -> Result<bool> {
+    let mut table = Table::new();
+    start::measure_members(members, &mut table)?;
+    Ok(table.print(false))
+}
+
 fn some(form: Form, parts: &[&str]) -> Result<bool> {
     let mut table = Table::new();
     let mut worlds = None;
     for part in parts {
-        if matches!(*part, "peers" | "start") && worlds.is_none() {
+        if *part == "peers" && worlds.is_none() {
             worlds = Some(peers::Worlds::write(form)?);
         }
         match (*part, &worlds) {
             ("decode", _) => decode::measure(form, &mut table)?,
             ("inside", _) => table.read(&inside(form)?),
             ("peers", Some(worlds)) => peers::measure(form, worlds, &mut table)?,
-            ("start", Some(worlds)) => start::measure(form, &worlds.world, &worlds.etf, &mut table)?,
+            ("start", _) => start::measure(form, &mut table)?,
             ("search", _) => search::measure(form, &mut table)?,
             ("path", _) => path::measure(form, &binary()?, &mut table)?,
             ("lookups", _) => lookups::measure(form, &binary()?, &mut table)?,

@@ -1,10 +1,11 @@
 //! Bringing bots up: ask Discord about each once, load what the store has of its shards, hand the shards to their cores, notice their end.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use trunkline_cache::CacheConfig;
 use trunkline_discord::{CloseCode, Dice, GapCause, Intents, Object, ShardId};
 use trunkline_doors::BotEntry;
@@ -22,6 +23,10 @@ use super::members;
 use super::node::Shared;
 use super::removed::{self, ByGroup};
 use crate::config::{BotConfig, Members, ShardsConfig};
+
+/// Shards of a bot that are loaded at once: a server of a store answers each over a connection of its own. More would only take more memory,
+/// for the rows of each are in it until its core has taken them.
+pub const LOADS_AT_ONCE: usize = 2;
 
 /// A bot as it stands, for status and metrics.
 #[derive(Clone)]
@@ -152,9 +157,17 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
         tracing::warn!(bot = %id, "{name}: members = \"eager\" needs the guild_members intent, which the bot does not have: Discord will not answer");
     }
     let members = members::start(shared, id, &name, bot.members, &shards);
+    let mut to_load = shards.iter().map(|(shard, _)| *shard).collect::<VecDeque<_>>();
+    let mut loading = VecDeque::new();
     for (shard, counters) in shards {
+        while loading.len() < LOADS_AT_ONCE
+            && let Some(next) = to_load.pop_front()
+        {
+            loading.push_back(begin_load(shared, next, here));
+        }
         let mut config = ShardConfig::new(shard, session_config(shared, bot, &prepared, shard), seed(shared, shard));
-        let loaded = match load_off_runtime(shared, shard, here).await {
+        let Some(load) = loading.pop_front() else { break };
+        let loaded = match joined(load).await {
             Ok(loaded) => loaded,
             Err(reason) => return format!("{name}: shard {} cannot be taken: {reason}", shard.index),
         };
@@ -246,7 +259,7 @@ async fn take_over_other_counts(shared: &Shared, bot: u64, count: u32, here: usi
     }
     tracing::warn!(%bot, "the shard count has changed to {count}: every shard identifies afresh; what was unacknowledged under the old count is still delivered, and the stretch between is told as a gap");
     for shard in others {
-        let mut loaded = load_off_runtime(shared, shard, here).await?;
+        let mut loaded = joined(begin_load(shared, shard, here)).await?;
         add(dropped, &loaded.dropped);
         if let Some(point) = loaded.resume.take() {
             loaded.gap = Some(StartGap { session: point.session, first_s: Some(point.s + 1), cause: GapCause::SessionLost });
@@ -258,18 +271,20 @@ async fn take_over_other_counts(shared: &Shared, bot: u64, count: u32, here: usi
     Ok(())
 }
 
-/// `here`: shards that share the memory for restored events.
-async fn load_off_runtime(shared: &Shared, shard: ShardId, here: usize) -> Result<Loaded, String> {
+/// Loads a shard on a thread that may block. `here`: shards that share the memory for restored events.
+fn begin_load(shared: &Shared, shard: ShardId, here: usize) -> JoinHandle<Result<Loaded, String>> {
     let store = shared.keeper.store.clone();
     let clock = shared.clock;
     let memory_bytes = shared.config.groups.iter().map(|group| group.limits.memory_bytes).max().unwrap_or(0) / here.max(1) as u64;
     let config = shared.config.clone();
-    let loaded = tokio::task::spawn_blocking(move || {
+    tokio::task::spawn_blocking(move || {
         let groups: Vec<&str> = config.groups.iter().map(|group| &*group.name).collect();
         load(&store, shard, &groups, clock.now(), clock.unix_us(), memory_bytes)
     })
-    .await;
-    loaded.map_err(|error| format!("loading it failed: {error}"))?
+}
+
+async fn joined(load: JoinHandle<Result<Loaded, String>>) -> Result<Loaded, String> {
+    load.await.map_err(|error| format!("loading it failed: {error}"))?
 }
 
 fn add(sum: &mut ByGroup, more: &ByGroup) {
