@@ -5,7 +5,8 @@
 //! that lie as an event's own bytes have handles too, so that tables need not know of the difference.
 //!
 //! Invariants: a slot holds one object and nothing else; a page whose last object goes is given back; what is read after it was freed
-//! is empty, never another object's by accident of a kept handle (nobody keeps one: a handle lies in exactly one table). No `unsafe`.
+//! is anything, so nobody who keeps a handle beside the one table in which it lies may believe it (the ids that a search index begins with are
+//! asked for again by id). No `unsafe`.
 
 use trunkline_discord::Object;
 use trunkline_etf::{Encoding, Value};

@@ -11,7 +11,7 @@ use std::ops::Range;
 /// Names are indexed up to this many bytes; Discord's are at most 32 characters.
 const NAME_BYTES_MAX: usize = u8::MAX as usize;
 /// Names of one member, at most: nick, user name, global name, display name.
-const NAMES_MAX: usize = 4;
+pub(crate) const NAMES_MAX: usize = 4;
 /// Behind each name: no byte of a text, so that nothing that is looked for begins in one name and ends in the next.
 const END: u8 = 0xFF;
 /// A member that is no more in what is merged.
@@ -133,12 +133,30 @@ impl Part {
     /// Members above `after` with such a name, perhaps more than once and in any order: all of them, or at least the first `many`.
     pub(crate) fn named(&self, needle: &Needle, after: u64, many: usize, mut each: impl FnMut(u64)) {
         let from = self.place_after(after) as u32;
-        let each = |whose: u32| each(self.ids[whose as usize]);
+        let mut of = |whose: u32| each(self.ids[whose as usize]);
         match needle {
-            Needle::Inside(text) => self.names.inside(text.as_bytes(), from, each),
-            Needle::Start(text) => self.names.first_of(self.names.range(text.as_bytes(), false), from, many, each),
-            Needle::Whole(text) => self.names.first_of(self.names.range(text.as_bytes(), true), from, many, each),
+            Needle::Inside(text) => drop(self.inside(text, after, usize::MAX, each)),
+            Needle::Start(text) => self.names.first_of(self.names.range(text.as_bytes(), false), from, many, &mut of),
+            Needle::Whole(text) => self.names.first_of(self.names.range(text.as_bytes(), true), from, many, &mut of),
         }
+    }
+
+    /// Members above `after` with a text inside one of their names, ascending, perhaps more than once, as far as `names_max` names go. Answers how
+    /// many names were looked at, and up to which id no member was left out, unless that were all.
+    pub(crate) fn inside(&self, text: &str, after: u64, names_max: usize, mut each: impl FnMut(u64)) -> (usize, Option<u64>) {
+        let (names, from) = (&self.names, self.place_after(after) as u32);
+        let first = point(0..names.len(), |place| names.whose[names.by_member[place] as usize] < from);
+        let finder = memchr::memmem::Finder::new(text.as_bytes());
+        let many = names_max.min(names.len() - first);
+        for place in &names.by_member[first..first + many] {
+            let place = *place as usize;
+            if finder.find(names.name(place)).is_some() {
+                each(self.ids[names.whose[place] as usize]);
+            }
+        }
+        // Of whoever comes next, a name may have been looked at already, or not.
+        let next = names.by_member.get(first + many).map(|place| self.ids[names.whose[*place as usize] as usize].saturating_sub(1));
+        (many, next)
     }
 
     fn place_after(&self, after: u64) -> usize {
@@ -232,20 +250,6 @@ impl Names {
         first.sort_unstable();
         first.dedup();
         first.into_iter().take(many).for_each(each);
-    }
-
-    fn inside(&self, wanted: &[u8], from: u32, mut each: impl FnMut(u32)) {
-        let finder = memchr::memmem::Finder::new(wanted);
-        let (mut at, mut place) = (0, 0);
-        while let Some(hit) = self.text.get(at..).and_then(|rest| finder.find(rest)) {
-            // The next begins behind it.
-            place += self.starts[place..].partition_point(|start| *start as usize <= at + hit);
-            let Some(whose) = place.checked_sub(1).and_then(|place| self.whose.get(place)) else { return };
-            if *whose >= from {
-                each(*whose);
-            }
-            at = self.starts.get(place).map_or(self.text.len(), |start| *start as usize);
-        }
     }
 }
 
@@ -505,6 +509,19 @@ mod tests {
             let first: Vec<u64> = fits.into_iter().take(many).collect();
             assert_eq!(found.into_iter().take(many).collect::<Vec<_>>(), first, "{wanted:?} after {after}");
         }
+        // In steps of so many names, which are more than anybody has.
+        let mut inside = BTreeSet::new();
+        let (mut from, names_max) = (after, 8 + dice.below(40) as usize);
+        loop {
+            let (looked, next) = part.inside(&wanted, from, names_max, |id| inside.extend([id]));
+            assert!(looked <= names_max);
+            let Some(next) = next else { break };
+            assert!(next > from, "it gets on");
+            from = next;
+        }
+        let has = |names: &Vec<String>| names.iter().any(|name| name.to_lowercase().contains(&wanted));
+        let fits: BTreeSet<u64> = members.iter().filter(|(id, names)| **id > after && has(names)).map(|(id, _)| *id).collect();
+        assert!(inside == fits || wanted.is_empty(), "{wanted:?} inside after {after}");
         assert_eq!(part.after(after, many), members.range(after + 1..).map(|(id, _)| *id).take(many).collect::<Vec<_>>());
     }
 

@@ -21,7 +21,7 @@ use crate::cache::Cache;
 use crate::heap::Handle;
 use crate::key::{Key, Kind};
 use crate::lookups::{Found, Smallest};
-use crate::names::{Gathered, Merging, Needle, Part, lower};
+use crate::names::{Gathered, Merging, NAMES_MAX, Needle, Part, lower};
 
 /// An index that nobody has used for this long is dropped: building it anew takes a second even for the largest guilds.
 pub const SEARCH_IDLE_MS: u64 = 10 * 60 * 1000;
@@ -47,6 +47,8 @@ const MERGED_BESIDE: usize = 2_048;
 const STEP_MEMBERS: usize = 1_024;
 /// Members whose names are sorted at once while an index is built: a millisecond or two.
 const SORTED_MEMBERS: usize = 4_096;
+/// Names that one look for a text inside of them goes through.
+const INSIDE_MAX: usize = 16_384;
 /// Pages of a guild with fewer members look at all their ids, which takes less than fetching a page.
 const PAGED_MIN: usize = 4_096;
 
@@ -228,17 +230,37 @@ impl Search {
     }
 
     /// The first `many` members above `after` who may have such a name, or of all: ascending, and more than there are.
-    fn candidates(&self, needle: Option<&Needle>, after: u64, many: usize) -> Vec<u64> {
+    fn candidates(&self, needle: Option<&Needle>, after: u64, many: usize) -> Picked {
         let mut ids = Smallest::new(after, many);
+        let (mut looked, mut up_to) = (0, None);
         for part in &self.ready.parts {
             match needle {
+                Some(Needle::Inside(text)) => {
+                    let names_max = (INSIDE_MAX / self.ready.parts.len()).max(NAMES_MAX + 1);
+                    let (names, part_up_to) = part.inside(text, after, names_max, |id| ids.push(id));
+                    looked += names;
+                    up_to = up_to.into_iter().chain(part_up_to).min();
+                }
                 Some(needle) => part.named(needle, after, many, |id| ids.push(id)),
                 None => part.after(after, many).iter().for_each(|id| ids.push(*id)),
             }
         }
         self.loose.iter().for_each(|id| ids.push(*id));
-        ids.take()
+        let mut ids = ids.take();
+        if let Some(up_to) = up_to {
+            ids.truncate(ids.partition_point(|id| *id <= up_to));
+        }
+        Picked { ids, looked, up_to }
     }
+}
+
+/// Candidates, as far as one look goes.
+#[derive(Default)]
+struct Picked {
+    ids: Vec<u64>,
+    looked: usize,
+    /// Above this there may be more, though they are fewer than were wanted.
+    up_to: Option<u64>,
 }
 
 /// Whom a search looks at.
@@ -421,16 +443,17 @@ impl Cache {
         // Most candidates are answers, unless there are more conditions; so few are picked first, then all that a step compares.
         let mut many = limit.saturating_add(16).min(left);
         while step.found.len() < limit {
-            let ids = match candidates {
+            let Picked { ids, looked, up_to } = match candidates {
                 Candidates::Index(needle) => {
                     let search = self.guilds.get(&guild).and_then(|known| known.search.as_ref());
                     search.map(|search| search.candidates(needle.as_ref(), after, many)).unwrap_or_default()
                 }
                 Candidates::Table(kind) => {
-                    step.looked += self.count(*kind, guild);
-                    Smallest::of(self.ids(*kind, guild), after, many)
+                    let ids = Smallest::of(self.ids(*kind, guild), after, many);
+                    Picked { ids, looked: self.count(*kind, guild), up_to: None }
                 }
             };
+            step.looked += looked;
             for id in &ids {
                 if step.found.len() == limit {
                     break;
@@ -440,7 +463,9 @@ impl Cache {
                 step.found.extend(fits(self, *id));
             }
             if ids.len() < many && ids.last().is_none_or(|last| *last == after) {
-                return step;
+                let Some(up_to) = up_to else { return step };
+                after = after.max(up_to);
+                break;
             }
             left -= ids.len().min(left);
             if left == 0 {
@@ -465,11 +490,14 @@ impl Cache {
             return (false, 0);
         }
         let Some(search) = self.guilds.get(&guild).and_then(|known| known.search.as_ref()) else { return (true, 0) };
-        let ready = search.is_ready(named);
+        // Names that somebody began to gather and waits for no more are gathered by whoever comes next, once many have changed: these are sorted in
+        // only when all is there, and would be gone through by every search until then.
+        let left = search.building.is_some() && search.loose.len() > STEP_MEMBERS;
+        let ready = search.is_ready(named) && !left;
         let looked = if ready { self.settle_search(guild, MERGED_BESIDE) } else { self.build_search(guild) };
         // A step that has built goes no further. Of those who changed by the thousand, some are sorted in first.
-        let search = self.guilds.get(&guild).and_then(|known| known.search.as_ref());
-        (search.is_none_or(|search| ready && (search.loose.len() <= STEP_MEMBERS || search.building.is_some())), looked)
+        let loose = self.guilds.get(&guild).and_then(|known| known.search.as_ref()).map_or(0, |search| search.loose.len());
+        (ready && loose <= STEP_MEMBERS, looked + if ready { loose } else { 0 })
     }
 
     /// Begins what an index lacks; answers how many members' places it has noted, which for many is enough for one step.
@@ -504,7 +532,8 @@ impl Cache {
                 looked += parts.merge(MERGED_MAX, lives);
                 if looked == 0 {
                     let to = places.len().min(next + READ_MAX);
-                    // A place that was given back says 0, which nobody is called.
+                    // A place that was given back, or to something else, says anything: what is no member's id is no candidate that fits, and who
+                    // has moved is among the loose.
                     let ids = Part::of_ids(places[next..to].iter().map(|place| self.heap.id(*place)).collect());
                     looked = to - next + parts.push(ids, lives);
                     next = to;

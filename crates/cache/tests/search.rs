@@ -323,6 +323,28 @@ fn in_steps<T>(mut after: u64, limit: usize, mut step: impl FnMut(u64, usize) ->
 }
 
 #[test]
+fn names_that_nobody_waits_for_any_more_are_gathered_by_whoever_turns_pages() {
+    const MANY: u64 = 20_000;
+    let mut cache = large(MANY, |_| Vec::new(), |_| None);
+    let page =
+        |cache: &mut Cache, after: u64| in_steps(BASE + after, 10, |after, limit| cache.page_step(Kind::Member, BASE + 1, after, limit));
+    assert_eq!(page(&mut cache, 0).0.len(), 10);
+    // Somebody searches by name, and gives up.
+    let query = MemberQuery { prefix: Some("name".into()), limit: 5, ..MemberQuery::default() };
+    assert!(cache.find_members_step(BASE + 1, &query).next.is_some() && cache.memory().search > 0);
+    for round in 0..3 {
+        for user in 1..=1_500 {
+            let d = json!({"guild_id": id(1), "user": {"id": id(user)}, "nick": format!("nick {round}"), "roles": []});
+            apply(&mut cache, BOTH[0], K::GuildMemberUpdate, &d);
+        }
+        let (found, looked) = page(&mut cache, 100 * round);
+        assert_eq!(users(&found), (1..=10).map(|user| 100 * round + user).collect::<Vec<_>>());
+        assert!(looked.iter().all(|looked| *looked <= STEP_LOOKED_MAX), "{looked:?}");
+    }
+    assert!(cache.prepare_search(BASE + 1), "they are there, though nobody has asked for them again");
+}
+
+#[test]
 fn no_step_through_a_large_guild_goes_through_more_than_it_may() {
     const MANY: u64 = 70_000;
     // One role in 7 000, one that all have; a third is online, five are idle.
@@ -364,6 +386,15 @@ fn no_step_through_a_large_guild_goes_through_more_than_it_may() {
         assert_eq!(find("a rare status", 17, of(None, Some("idle"), None), 1_000), everybody(|user| user % 14_000 == 3));
         assert_eq!(find("a common role", 1, of(Some(21), None, None), 1_000), (1..=1_000).collect::<Vec<_>>());
         assert_eq!(find("nobody's role", 17, of(Some(22), None, None), 1_000), [0_u64; 0]);
+        if named {
+            for (text, limit, few) in [("e 77", 2_000, 4), ("69999", 10, 4), ("nobody", 10, 4), ("ame", 1_000, 1)] {
+                let step = |after, limit| cache.query_members_step(BASE + 1, text, after, limit);
+                let (found, looked) = in_steps(0, limit, step);
+                bounded(text, few, &looked);
+                let wanted: Vec<u64> = (1..=MANY).filter(|user| format!("name {user}").contains(text)).take(limit).collect();
+                assert_eq!(users(&found), wanted, "{text}");
+            }
+        }
         let (ids, looked) = in_steps(0, 1_000, |after, limit| cache.member_ids_with_role_step(BASE + 1, BASE + 20, after, limit));
         bounded("ids of a rare role", 17, &looked);
         assert_eq!(ids, (1..=MANY).filter(rare).map(|user| BASE + user).collect::<Vec<_>>());

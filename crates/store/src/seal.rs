@@ -6,7 +6,8 @@
 //! - the **seal**, after a clean close: its length and a checksum over all of it;
 //! - the **sums**, while it is open: a checksum of each page as it was last written, noted right after the page. The kernel keeps both when the
 //!   process is killed. Only what was noted since the machine was started counts, for a machine that goes down keeps whichever of the
-//!   pages and sums it likes.
+//!   pages and sums it likes. A disk that loses what it was not made to keep while the machine runs on (detached by force and attached again,
+//!   rolled back beneath it) could do the same, and is not noticed by this.
 //!
 //! If neither says that the file is as it was left, the pages' own checksums decide, as they would without them. Neither is ever needed,
 //! and one that is out of date does no harm.
@@ -73,6 +74,14 @@ pub(crate) fn known(file: &Path) -> Option<Vec<u64>> {
     }
     let opened = File::open(file).ok()?;
     let len = opened.metadata().ok()?.len();
+    // What cannot be this file's is not worth reading all of it for.
+    let may_be = |known: &io::Result<Vec<u8>>, form: Option<Vec<u8>>| {
+        known.as_ref().is_ok_and(|known| form.is_some_and(|form| known.starts_with(&form)))
+    };
+    let may_be_noted = may_be(&noted, noted_form(len, &[])) && noted.as_ref().is_ok_and(|noted| noted.len() as u64 == noted_bytes(len));
+    if !may_be(&seal, Some([&MAGIC[..], &len.to_le_bytes()].concat())) && !may_be_noted {
+        return None;
+    }
     let sums = of_pages(&opened).ok()?;
     let closed = seal.is_ok_and(|seal| seal == sealed(len, &sums));
     let killed = || noted.ok().zip(noted_form(len, &sums)).is_some_and(|(noted, form)| noted == form);
@@ -82,6 +91,11 @@ pub(crate) fn known(file: &Path) -> Option<Vec<u64>> {
 fn sealed(len: u64, sums: &[u64]) -> Vec<u8> {
     let all: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
     [&MAGIC[..], &len.to_le_bytes(), &xxh3_128(&all).to_le_bytes()].concat()
+}
+
+/// How long the sums of a file of so many bytes are.
+fn noted_bytes(len: u64) -> u64 {
+    (SUMS_MAGIC.len() + BOOT_BYTES) as u64 + len / PAGE_BYTES as u64 * size_of::<u64>() as u64
 }
 
 /// Sums as they lie in their file. None where the machine does not say when it was started, or the file does not end with a page.

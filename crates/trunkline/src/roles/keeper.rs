@@ -268,6 +268,8 @@ fn commit(store: &Store, stats: &KeeperStats, parts: &[ShardPart]) -> Result<Loc
         for (position, body) in &part.entries {
             let mut bytes = Vec::with_capacity(body.bytes_held() + 64);
             trunkline_delivery::encode_entry(body, &mut bytes);
+            // A message's state before an edit is counted with the room that writing it may take.
+            bytes.shrink_to_fit();
             stats.entry_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             entries.push((*position, Bytes::from(bytes)));
         }
