@@ -475,7 +475,9 @@ impl Cache {
         if !self.config.keeps(key.kind) {
             return Put::default();
         }
-        let print = self.print_of_member(told, guild_id, user).filter(|_| drop.is_empty());
+        // What is left out must not be what the print is of, and a user never is.
+        let all = drop.is_empty() || user.is_none() && drop == ["user"];
+        let print = self.print_of_member(told, guild_id, user).filter(|_| all);
         if let Some(handle) = known {
             // What has a `guild_id` may tell no more than what was told without it, and is kept with it.
             if way == Way::Merge && guild_id.is_none() && self.has_print(key, print) {

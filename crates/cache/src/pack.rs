@@ -61,7 +61,11 @@ impl Packer {
         user.out.clear();
         let over = into(&mut self.update, over)?;
         let mut told = None;
-        if base.is_none() && drop.is_empty() {
+        let bare = over.kind() == TermKind::Map && over.get("user").is_none();
+        if bare && base.is_none() && (drop.is_empty() || drop == ["user"]) {
+            // As members of messages are told.
+            self.out.extend_from_slice(over.raw());
+        } else if base.is_none() && drop.is_empty() {
             told = edit::split(over, "user", &mut self.out).ok()?;
         } else {
             let mut all: SmallVec<[&str; 8]> = SmallVec::from_slice(drop);

@@ -4,7 +4,7 @@
 //! number of them between two frames ([`LOOKS_AT_ONCE`]) and goes on. [`Directory`] says which core that is, and [`Looker`] finds the way,
 //! waits a bounded time ([`LOOK_PATIENCE`]), and says in plain words why there is no answer.
 //!
-//! What would take a core long is asked in steps ([`in_steps`]), each a look of its own.
+//! What would take a core long is asked in steps (`in_steps`), each a look of its own.
 //!
 //! What never happens here: no lock is held while a core works (the directory is read before and let go), no question
 //! waits for ever, none runs whose asker has given up. Invariant: a look does little work, in proportion to what it
