@@ -20,9 +20,38 @@ impl Cache {
     /// Never fails: a payload without what its kind must have changes nothing, and [`Change::malformed`] says so.
     pub fn apply(&mut self, kind: EventKind, d: Value<'_>, body: &Bytes) -> Change {
         if looked_at(kind) {
-            self.apply_found(kind, d, &Fields::of(d), routing(kind, d), body)
+            let ids = routing(kind, d);
+            self.expect(kind, ids);
+            self.apply_found(kind, d, &Fields::of(d), ids, body)
         } else {
             self.apply_found(kind, d, &Fields::new(d.encoding()), Routing::default(), body)
+        }
+    }
+
+    /// Asks for the memory that an event's ids lead to first: its guild's tables, its user, its channel's messages. A hint, to be given before
+    /// [`Cache::apply_found`] as soon as the ids are known: what else there is to do with the event is then done while the memory comes.
+    #[inline]
+    pub fn expect(&self, kind: EventKind, ids: Routing) {
+        if !looked_at(kind) {
+            return;
+        }
+        if let Some(channel) = ids.channel_id {
+            self.messages.ask_for(channel);
+        }
+        let Some(guild) = ids.guild_id.and_then(|guild| self.guilds.get(&guild)) else { return };
+        let table = |kind| guild.tables.get(kind);
+        if let (Some(channel), Some(table)) = (ids.channel_id, table(Kind::Channel)) {
+            table.ask_for(channel);
+        }
+        if let Some(user) = ids.user_id {
+            table(Kind::Member).into_iter().for_each(|table| table.ask_for(user));
+            let own = match kind {
+                EventKind::VoiceStateUpdate => table(Kind::VoiceState),
+                EventKind::PresenceUpdate => table(Kind::Presence),
+                _ => None,
+            };
+            own.into_iter().for_each(|table| table.ask_for(user));
+            self.tenant.users.ask_for(user);
         }
     }
 

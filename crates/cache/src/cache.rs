@@ -13,6 +13,7 @@ use trunkline_etf::packed::update::{self, Outcome, Without};
 use trunkline_etf::packed::{edit, is_one};
 use trunkline_etf::{Encoding, Kind as TermKind, Value};
 
+use crate::changed::Changed;
 use crate::config::CacheConfig;
 use crate::heap::{Handle, Heap};
 use crate::key::{Key, Kind};
@@ -45,14 +46,12 @@ pub struct Cache {
     pub(crate) sizes: [Size; Kind::ALL.len()],
     /// Bytes of all guilds' tables.
     pub(crate) table_bytes: u64,
-    pub(crate) changed: HashSet<Key, RandomState>,
+    pub(crate) changed: Changed,
     /// Guilds of which everything has changed, their users too: nothing was known of them when they were told whole. Saves a key for each of their
     /// objects and each user.
     pub(crate) changed_guilds: HashSet<u64, RandomState>,
     /// One that is being told like that.
     pub(crate) telling: Option<u64>,
-    /// Rises whenever what has changed is taken: a channel remembers in which round it was noted.
-    pub(crate) round: u32,
     /// Rows that were true only when the stop that wrote them was.
     pub(crate) outdated: Vec<Key>,
     /// Guilds with a search index.
@@ -135,10 +134,9 @@ impl Cache {
             policy: Policy::default(),
             sizes: [Size::default(); Kind::ALL.len()],
             table_bytes: 0,
-            changed: HashSet::default(),
+            changed: Changed::default(),
             changed_guilds: HashSet::default(),
             telling: None,
-            round: 1,
             outdated: Vec::new(),
             searched: Vec::new(),
             scratch: Packer::default(),
@@ -167,11 +165,11 @@ impl Cache {
         let objects: u64 = Kind::ALL.into_iter().map(|kind| self.size(kind).bytes).sum();
         let search: u64 =
             self.searched.iter().filter_map(|guild| self.guilds.get(guild)?.search.as_ref()).map(|search| search.bytes()).sum();
-        let guilds = self.guilds.allocation_size() + self.changed.allocation_size() + self.changed_guilds.allocation_size();
+        let guilds = self.guilds.allocation_size() + self.changed.bytes() + self.changed_guilds.allocation_size();
         Memory {
             objects,
             tables: self.table_bytes + self.outside.bytes() + guilds as u64,
-            indexes: self.places.bytes(),
+            indexes: self.places.bytes() + self.messages.index_bytes(),
             search,
             room: self.heap.held().saturating_sub(self.heap.used()),
         }
@@ -195,26 +193,13 @@ impl Cache {
         self.state(guild).is_some_and(State::doubtful)
     }
 
-    /// Reads what an event will be compared with, and does nothing with it. What an event names lies anywhere in memory: here the processor
-    /// waits for all of it at once, where one after the other would be found by what was read before.
+    /// Asks for the memory of a member and its user, once the tables are at hand.
     #[inline]
-    pub(crate) fn glance(&self, guild: u64, user: u64) {
-        let Some(tables) = self.guilds.get(&guild).map(|guild| &guild.tables) else { return };
-        let member = tables.get(Kind::Member).and_then(|table| table.glance(user));
-        let known = self.tenant.users.glance(user);
-        let member = member.map_or(0, |handle| self.heap.glance(handle));
-        std::hint::black_box(member ^ known.map_or(0, |handle| self.tenant.users.glance_at(handle)));
-    }
-
-    /// The same where members and users are most often told in words that are known already: only their tables are read then.
-    #[inline]
-    pub(crate) fn glance_told(&self, guild: u64, channel: Option<u64>, user: Option<u64>) {
-        let Some(tables) = self.guilds.get(&guild).map(|guild| &guild.tables) else { return };
-        let here = |kind, id: Option<u64>| id.and_then(|id| tables.get(kind)?.glance(id));
-        let (member, channel) = (here(Kind::Member, user), here(Kind::Channel, channel));
-        let user = user.and_then(|user| self.tenant.users.glance(user));
-        let byte = channel.map_or(0, |handle| self.heap.glance(handle));
-        std::hint::black_box((member.is_some(), user.is_some(), byte));
+    pub(crate) fn expect_member(&self, guild: u64, user: u64) {
+        if let Some(handle) = self.table(Kind::Member, guild).and_then(|table| table.likely(user)) {
+            self.heap.ask_for(handle, 0);
+        }
+        self.tenant.users.ask_for_bytes(user);
     }
 
     fn tables(&self, kind: Kind, guild: u64) -> Option<&Tables> {
@@ -351,15 +336,16 @@ impl Cache {
         changed
     }
 
-    /// Whether a member was told in these words before, without its user, and has not changed since.
-    pub(crate) fn bare_told_again(&self, key: Key, told: Value<'_>) -> bool {
-        self.has_print(key, Print::of(told))
-    }
-
     /// Takes a user who was told whole.
     pub(crate) fn set_user(&mut self, user: u64, told: Value<'_>) -> bool {
+        self.set_printed_user(user, told, Print::of(told))
+    }
+
+    /// The same with the print of what was told.
+    pub(crate) fn set_printed_user(&mut self, user: u64, told: Value<'_>, print: Option<Print>) -> bool {
         // Nearly always in the words of before.
-        !self.tenant.told_again(user, told) && self.set(Key::new(Kind::User, 0, user), Some(told)).changed
+        let again = print.is_some_and(|print| self.tenant.told(user, print));
+        !again && self.set(Key::new(Kind::User, 0, user), Some(told)).changed
     }
 
     /// Takes what was told of a member without its user, if the member is known. `false`: its user was told after all, and nothing has happened.
@@ -387,7 +373,7 @@ impl Cache {
     }
 
     /// Whether a member was told with this print last.
-    fn has_print(&self, key: Key, print: Option<Print>) -> bool {
+    pub(crate) fn has_print(&self, key: Key, print: Option<Print>) -> bool {
         print.is_some_and(|print| self.table(key.kind, key.guild).is_some_and(|table| table.told(key.id, print)))
     }
 
@@ -431,7 +417,7 @@ impl Cache {
             if key.kind == Kind::Member {
                 self.set_print(key, None);
             }
-            self.note(key);
+            self.note(key, Some(handle));
         }
         Put { had: true, changed }
     }
@@ -601,11 +587,11 @@ impl Cache {
                 self.places.insert(key.id, guild.number);
             } else if note && guild.gone_roles.contains(&key.id) {
                 guild.gone_roles.retain(|gone| *gone != key.id);
-                self.changed.insert(Key::of_guild(Kind::State, key.guild));
+                self.changed.push(Key::of_guild(Kind::State, key.guild));
             }
         }
         if note {
-            self.note(key);
+            self.note(key, Some(handle));
         }
         Put { had: false, changed: true }
     }
@@ -632,15 +618,15 @@ impl Cache {
             self.heap.free(handle);
         }
         if note {
-            self.note(key);
+            self.note(key, Some(moved));
         }
         Put { had: true, changed: true }
     }
 
-    /// A key's object is another one than the durable copy has.
-    pub(crate) fn note(&mut self, key: Key) {
-        if !key.kind.volatile() && self.telling != Some(key.guild) {
-            self.changed.insert(key);
+    /// A key's object is another one than the durable copy has. `handle`: where it lies, if it does.
+    pub(crate) fn note(&mut self, key: Key, handle: Option<Handle>) {
+        if !key.kind.volatile() && self.telling != Some(key.guild) && handle.is_none_or(|handle| self.heap.note(handle)) {
+            self.changed.push(key);
         }
         if key.kind == Kind::Member
             && !self.searched.is_empty()
@@ -693,7 +679,7 @@ impl Cache {
         {
             self.tenant.release(key.id, guild.number);
         }
-        self.note(key);
+        self.note(key, None);
     }
 
     /// Members have the role no more, whether it lay here or not: roles may be switched off.
@@ -712,7 +698,7 @@ impl Cache {
                 guild.gone_roles = Vec::new();
             }
         }
-        self.changed.insert(Key::of_guild(Kind::State, key.guild));
+        self.changed.push(Key::of_guild(Kind::State, key.guild));
     }
 
     /// Writes a member anew without the roles that are gone.
@@ -738,7 +724,7 @@ impl Cache {
     pub(crate) fn set_state(&mut self, guild: u64, state: State) {
         if self.guilds.get(&guild).map(|known| known.state) != Some(state) {
             self.enter(guild).state = state;
-            self.changed.insert(Key::of_guild(Kind::State, guild));
+            self.changed.push(Key::of_guild(Kind::State, guild));
         }
     }
 
@@ -774,7 +760,7 @@ impl Cache {
             let size = &mut self.sizes[Kind::State as usize];
             size.count -= 1;
             size.bytes -= STATE_BYTES;
-            self.changed.insert(Key::of_guild(Kind::State, guild));
+            self.changed.push(Key::of_guild(Kind::State, guild));
         }
     }
 

@@ -11,6 +11,7 @@
 use trunkline_discord::Object;
 use trunkline_etf::{Encoding, Value};
 
+use crate::ahead::ask_for;
 use crate::young::Young;
 
 /// Names one object's slot, until the object is freed.
@@ -42,8 +43,10 @@ const STEP: usize = 8;
 /// The longest slot; what needs more is allocated by itself.
 const SLOT_BYTES_MAX: usize = 1024;
 const CLASSES: usize = SLOT_BYTES_MAX / STEP + 1;
-/// Before an object's bytes: how many bytes of the slot are not used (one byte), and its id.
+/// Before an object's bytes: how many bytes of the slot are not used and whether the object is noted (one byte), and its id.
 const HEAD: usize = 9;
+/// In that byte, of an object that is noted as changed.
+const NOTED: u8 = 1 << 7;
 const NONE: u32 = u32::MAX;
 const NO_SLOT: u16 = u16::MAX;
 
@@ -124,7 +127,9 @@ impl Heap {
             && let Some(slot) = self.slot_mut(handle)
             && wanted.div_ceil(STEP) * STEP == slot.len()
         {
+            let noted = slot[0] & NOTED;
             write(slot, id, parts);
+            slot[0] |= noted;
             return handle;
         }
         self.put(id, parts)
@@ -195,10 +200,40 @@ impl Heap {
         self.slot(handle).get(1..).and_then(|slot| slot.first_chunk()).map_or(0, |id| u64::from_le_bytes(*id))
     }
 
-    /// A byte of an object.
+    /// Notes that an object has changed; whether it was not noted before. It stays noted until [`Heap::unnote`], while it keeps its place.
     #[inline]
-    pub(crate) fn glance(&self, handle: Handle) -> u8 {
-        self.slot(handle).first().copied().unwrap_or_default()
+    pub(crate) fn note(&mut self, handle: Handle) -> bool {
+        let Some(mark) = self.mark(handle) else { return true };
+        let before = *mark;
+        *mark |= NOTED;
+        before & NOTED == 0
+    }
+
+    pub(crate) fn unnote(&mut self, handle: Handle) {
+        if let Some(mark) = self.mark(handle) {
+            *mark &= !NOTED;
+        }
+    }
+
+    /// The byte that says whether an object is noted.
+    #[inline]
+    fn mark(&mut self, handle: Handle) -> Option<&mut u8> {
+        if let Some(number) = number_of_young(handle) {
+            return self.young.mark(number);
+        }
+        if handle.0 & LARGE != 0 {
+            return self.large.get_mut((handle.0 & !LARGE) as usize)?.first_mut();
+        }
+        self.slot_mut(handle)?.first_mut()
+    }
+
+    /// Asks for an object's memory: its beginning, or where `at` in it lies.
+    #[inline]
+    pub(crate) fn ask_for(&self, handle: Handle, at: usize) {
+        match number_of_young(handle) {
+            Some(number) => self.young.ask_for(number),
+            None => self.slot(handle).get(at..).and_then(<[u8]>::first).into_iter().for_each(ask_for),
+        }
     }
 
     /// An object, in whichever form it lies.
@@ -213,7 +248,7 @@ impl Heap {
     pub(crate) fn bytes(&self, handle: Handle) -> &[u8] {
         let slot = self.slot(handle);
         let Some(unused) = slot.first() else { return &[] };
-        slot.get(HEAD..slot.len() - usize::from(*unused)).unwrap_or_default()
+        slot.get(HEAD..slot.len() - usize::from(*unused & !NOTED)).unwrap_or_default()
     }
 
     /// Puts other bytes in the place of some of an object's.
@@ -348,7 +383,7 @@ fn slots_of(class: usize) -> usize {
 
 fn write(slot: &mut [u8], id: u64, parts: [&[u8]; 2]) {
     let (first, second) = (HEAD + parts[0].len(), HEAD + parts[0].len() + parts[1].len());
-    // Less than a step, so that it fits the byte.
+    // Less than a step, so that it fits beside the mark.
     slot[0] = (slot.len() - second) as u8;
     slot[1..HEAD].copy_from_slice(&id.to_le_bytes());
     slot[HEAD..first].copy_from_slice(parts[0]);
@@ -437,6 +472,33 @@ mod tests {
         }
         assert_eq!(heap.used(), 100_000 * 64);
         assert!(heap.held() < heap.used() + heap.used() / 50, "{} for {}", heap.held(), heap.used());
+    }
+
+    #[test]
+    fn an_object_is_noted_once_until_that_is_taken_back_and_its_bytes_stay_as_they_are() {
+        let mut heap = Heap::default();
+        let young = Object { encoding: Encoding::Json, bytes: bytes::Bytes::from_static(b"{}") };
+        let handles = [heap.put(1, [b"one", b""]), heap.put(2, [&[2; 4_000], b""]), heap.put_young(7, 3, young)];
+        for handle in handles {
+            let before = heap.value(handle).raw().to_vec();
+            for _ in 0..2 {
+                heap.ask_for(handle, 1);
+                heap.ask_for(handle, usize::MAX);
+                assert_eq!([heap.note(handle), heap.note(handle)], [true, false]);
+                assert_eq!(heap.value(handle).raw(), before);
+                heap.unnote(handle);
+            }
+        }
+        let handle = heap.put(4, [b"four", b""]);
+        heap.note(handle);
+        assert_eq!(heap.rewrite(handle, [b"five", b"!"]), handle);
+        assert_eq!(heap.bytes(handle), b"five!");
+        assert!(!heap.note(handle), "still noted in its place");
+        let moved = heap.rewrite(handle, [&[5; 100], b""]);
+        heap.free(handle);
+        assert!(heap.note(moved), "and not in another");
+        let new = heap.put(5, [b"new", b""]);
+        assert!(new == handle && heap.note(new), "nor is the next in its place");
     }
 
     #[test]

@@ -34,12 +34,15 @@
 //! are one more or less: members that leave (where not all are known), messages deleted in a thread, others' reactions and votes, and
 //! who is interested in a scheduled event. The session drops what was delivered twice before it comes here.
 
+mod ahead;
 mod apply;
 mod cache;
+mod changed;
 mod channels;
 mod config;
 mod guilds;
 mod heap;
+mod id_map;
 mod key;
 mod lookups;
 mod members;

@@ -30,7 +30,7 @@ impl Cache {
             Some(_) => found_guild_and_user(fields)?,
         };
         let key = Key::new(Kind::Member, guild, user);
-        self.glance(guild, user);
+        self.expect_member(guild, user);
         let previous = self.before(key);
         self.set_told_member(key, false, d, [fields.get(Field::GuildId), fields.get(Field::User)]);
         Some(Change::previous(previous))

@@ -11,6 +11,7 @@ use crate::Change;
 use crate::apply::{id, ids};
 use crate::cache::Cache;
 use crate::key::{Key, Kind};
+use crate::print::Print;
 
 /// The flag of a message that only one user sees. Discord docs, Message: Message Flags.
 const EPHEMERAL: u64 = 1 << 6;
@@ -30,13 +31,22 @@ impl Cache {
             return Some(Change::NONE);
         }
         let author = author(fields, ids);
-        std::hint::black_box(self.messages.glance(channel));
-        self.glance_told(guild, Some(channel), author.map(|(user, _)| user));
-        if self.config.keeps(Kind::Message) {
-            let object = Object { encoding: d.encoding(), bytes: body.clone() };
-            let dropped = self.messages.insert(&self.config, guild, channel, message, object);
-            self.policy.count(Kind::Message, dropped);
+        let member = fields.get(Field::Member).filter(|_| guild != 0);
+        // What was asked for comes while these are made.
+        let prints = author.map(|(_, who)| (Print::of(who), member.and_then(Print::of)));
+        self.expect_channel(guild, channel);
+        if let (Some((user, who)), Some((print, member_print))) = (author, prints) {
+            let key = Key::new(Kind::Member, guild, user);
+            let again = member.is_some() && self.has_print(key, member_print);
+            if let Some(member) = member.filter(|_| !again) {
+                self.meet_author(key, d, member);
+            }
+            self.set_printed_user(user, who, print);
+            if !again {
+                self.merge_known_member(guild, user, member);
+            }
         }
+        self.note_mentions(guild, fields);
         // One that a single user sees has no place in its channel, and without a guild it does not say which channel it is in.
         if fields.get(Field::Flags).and_then(Value::as_u64).unwrap_or(0) & EPHEMERAL == 0 {
             match guild {
@@ -44,20 +54,25 @@ impl Cache {
                 _ => self.note_message(guild, channel, message, message_id),
             }
         }
-        if let Some((user, who)) = author {
-            let member = fields.get(Field::Member).filter(|_| guild != 0);
-            let key = Key::new(Kind::Member, guild, user);
-            let again = member.is_some_and(|member| self.bare_told_again(key, member));
-            if let Some(member) = member.filter(|_| !again) {
-                self.meet_author(key, d, member);
-            }
-            self.set_user(user, who);
-            if !again {
-                self.merge_known_member(guild, user, member);
-            }
+        if self.config.keeps(Kind::Message) {
+            let object = Object { encoding: d.encoding(), bytes: body.clone() };
+            let dropped = self.messages.insert(&self.config, guild, channel, message, object);
+            self.policy.count(Kind::Message, dropped);
         }
-        self.note_mentions(guild, fields);
         Some(Change::NONE)
+    }
+
+    /// Asks for the memory that a message in a channel changes, once the tables are at hand.
+    #[inline]
+    fn expect_channel(&self, guild: u64, channel: u64) {
+        self.messages.ask_for_last(channel);
+        if let Some(table) = self.table(Kind::Channel, guild)
+            && let Some(place) = table.likely_place(channel)
+            && let Some(handle) = table.at(place)
+        {
+            self.heap.ask_for(handle, 0);
+            self.heap.ask_for(handle, table.word(place) as usize);
+        }
     }
 
     /// Discord docs, Gateway Events: Message Update.
@@ -93,7 +108,6 @@ impl Cache {
     pub(crate) fn reaction(&mut self, d: Value<'_>, fields: &Fields<'_>, ids: Routing, body: &Bytes, step: Step) -> Option<Change> {
         let (message, user, _) = (fields.id(Field::MessageId)?, ids.user_id?, fields.get(Field::Emoji)?);
         let channel = self.channel_of_message(ids.channel_id, message);
-        self.glance_told(ids.guild_id.unwrap_or(0), None, Some(user));
         if self.messages.has(&self.config, channel, message) {
             let own = self.own_user_id() == Some(user);
             let told = Object { encoding: d.encoding(), bytes: body.clone() };
@@ -160,8 +174,8 @@ impl Cache {
         self.edit(key, &[], &set);
     }
 
-    /// The same for what is a channel; whether it is one. Where the field lies is remembered in the table, and in which round the channel was
-    /// noted: most messages need neither the whole object nor the set of changed keys.
+    /// The same for what is a channel; whether it is one. Where the field lies is remembered in the table: most messages need not look for it
+    /// in the object.
     fn note_channel_message(&mut self, guild: u64, channel: u64, message: u64, message_id: Value<'_>) -> bool {
         let Some(table) = self.guilds.get_mut(&guild).and_then(|guild| guild.tables.get_mut(Kind::Channel)) else { return false };
         let Some(place) = table.place(&self.heap, channel) else { return false };
@@ -175,11 +189,7 @@ impl Cache {
         {
             if u64::from_le_bytes(*last) < message {
                 self.heap.patch(handle, at as usize, &id);
-                let round = self.round;
-                if (word >> 32) as u32 != round {
-                    table.set_word(place, u64::from(round) << 32 | u64::from(at + 1));
-                    self.note(key);
-                }
+                self.note(key, Some(handle));
             }
             return true;
         }
@@ -192,11 +202,11 @@ impl Cache {
             // Where it lies the next message finds it at once.
             (Some((at, LONG_ID)), Some(id)) => {
                 self.heap.patch(handle, at, &id);
-                self.note(key);
+                self.note(key, Some(handle));
                 if let Ok(at) = u32::try_from(at + 1)
                     && let Some(table) = self.guilds.get_mut(&guild).and_then(|guild| guild.tables.get_mut(Kind::Channel))
                 {
-                    table.set_word(place, u64::from(self.round) << 32 | u64::from(at));
+                    table.set_word(place, u64::from(at));
                 }
             }
             _ => drop(self.set_field(key, handle, field, ("last_message_id", message_id))),

@@ -20,8 +20,10 @@ use trunkline_discord::{Object, Previous, created_at_ms};
 use trunkline_etf::Value;
 
 use crate::Size;
+use crate::ahead::ask_for;
 use crate::cache::{Cache, Found, Map};
 use crate::config::CacheConfig;
+use crate::id_map::IdMap;
 use crate::key::{Key, Kind};
 
 /// Messages that one message may drive out because of their age: so much work is one event's at most, and what is too old is not answered
@@ -35,7 +37,7 @@ const ORDER_MIN: usize = 1_024;
 /// Messages of a shard's channels.
 #[derive(Default)]
 pub(crate) struct Messages {
-    channels: Map<u64, Channel>,
+    channels: IdMap<Channel>,
     /// Ascending, each once: the ids of all messages with their channels, and of some that are gone.
     order: VecDeque<(u64, u64)>,
     /// Channels with messages, by guild; 0 for those in none.
@@ -103,7 +105,7 @@ impl Messages {
         }
         self.newest_ms = self.newest_ms.max(created_at_ms(id));
         self.put_in_order(channel, id);
-        let known = self.channels.entry(channel).or_default();
+        let known = self.channels.get_or_insert_with(channel, Channel::default);
         if known.messages.is_empty() {
             known.guild = guild;
             self.guilds.entry(guild).or_default().push(channel);
@@ -136,15 +138,26 @@ impl Messages {
                     self.order.pop_front();
                     // Most went before: their channels had newer ones.
                     left -= usize::from(self.remove(channel, oldest).is_some());
+                    self.expect_oldest();
                 }
                 _ => break,
             }
         }
         if self.order.len() > 2 * self.count + ORDER_MIN {
             let channels = &self.channels;
-            self.order.retain(|(id, channel)| channels.get(channel).is_some_and(|known| known.place(*id).is_some()));
+            self.order.retain(|(id, channel)| channels.get(*channel).is_some_and(|known| known.place(*id).is_some()));
         }
         self.drop_beyond(config.message_bytes)
+    }
+
+    /// Asks for the memory of those that grow too old next: it was last looked at when they came.
+    fn expect_oldest(&self) {
+        if let Some(known) = self.order.front().and_then(|(_, channel)| self.channels.get(*channel)) {
+            known.messages.front().into_iter().for_each(ask_for);
+        }
+        if let Some((_, channel)) = self.order.get(1) {
+            self.channels.ask_for(*channel);
+        }
     }
 
     /// Puts an id into the queue of all where it belongs: nearly always at the back. A message that was in another channel is there no more.
@@ -172,20 +185,26 @@ impl Messages {
         dropped
     }
 
-    /// Reads where a message will lie, and does nothing with it: see [`Cache::glance`].
+    /// Asks for the memory in which a channel's queue is named.
     #[inline]
-    pub(crate) fn glance(&self, channel: u64) -> bool {
-        self.channels.get(&channel).is_some_and(|known| known.messages.is_empty())
+    pub(crate) fn ask_for(&self, channel: u64) {
+        self.channels.ask_for(channel);
+    }
+
+    /// Asks for the end of a channel's queue.
+    #[inline]
+    pub(crate) fn ask_for_last(&self, channel: u64) {
+        self.channels.get(channel).and_then(|known| known.messages.back()).into_iter().for_each(ask_for);
     }
 
     fn find(&self, config: &CacheConfig, channel: u64, id: u64) -> Option<(&Channel, &Message)> {
-        let known = self.channels.get(&channel)?;
+        let known = self.channels.get(channel)?;
         let message = known.messages.get(known.place(id)?)?;
         (!self.aged(config, id)).then_some((known, message))
     }
 
     fn find_mut(&mut self, channel: u64, id: u64) -> Option<&mut Message> {
-        let known = self.channels.get_mut(&channel)?;
+        let known = self.channels.get_mut(channel)?;
         let at = known.place(id)?;
         known.messages.get_mut(at)
     }
@@ -238,7 +257,7 @@ impl Messages {
 
     /// Takes a message away.
     fn remove(&mut self, channel: u64, id: u64) -> Option<Message> {
-        let known = self.channels.get_mut(&channel)?;
+        let known = self.channels.get_mut(channel)?;
         let gone = match known.messages.front() {
             Some(first) if first.id == id => known.messages.pop_front(),
             _ => known.place(id).and_then(|at| known.messages.remove(at)),
@@ -253,7 +272,7 @@ impl Messages {
 
     /// Takes a message away; answers what it was and its guild, unless it is too old.
     pub(crate) fn take(&mut self, config: &CacheConfig, channel: u64, id: u64) -> Option<(Previous, u64)> {
-        let guild = self.channels.get(&channel)?.guild;
+        let guild = self.channels.get(channel)?.guild;
         let gone = self.remove(channel, id)?;
         if self.aged(config, id) {
             return None;
@@ -269,7 +288,7 @@ impl Messages {
             ids.iter().for_each(|id| drop(self.remove(channel, *id)));
             return;
         }
-        let Some(known) = self.channels.get_mut(&channel) else { return };
+        let Some(known) = self.channels.get_mut(channel) else { return };
         let mut sorted = ids.to_vec();
         sorted.sort_unstable();
         known.messages.retain(|message| {
@@ -296,7 +315,7 @@ impl Messages {
     }
 
     pub(crate) fn remove_channel(&mut self, channel: u64) {
-        let gone = self.channels.get_mut(&channel).map(|known| std::mem::take(&mut known.messages)).unwrap_or_default();
+        let gone = self.channels.get_mut(channel).map(|known| std::mem::take(&mut known.messages)).unwrap_or_default();
         self.bytes -= gone.iter().map(Message::bytes).sum::<u64>();
         self.count -= gone.len();
         self.forget_channel(channel);
@@ -310,7 +329,7 @@ impl Messages {
 
     /// A channel's messages that are not too old and older than `before`, the newest in front.
     pub(crate) fn of_channel(&self, config: &CacheConfig, channel: u64, before: u64) -> impl Iterator<Item = Object> {
-        let messages = self.channels.get(&channel).into_iter().flat_map(|known| known.messages.iter().rev());
+        let messages = self.channels.get(channel).into_iter().flat_map(|known| known.messages.iter().rev());
         messages.filter(move |message| message.id < before && !self.aged(config, message.id)).map(Message::whole)
     }
 
@@ -318,12 +337,17 @@ impl Messages {
         Size { count: self.count as u64, bytes: self.bytes }
     }
 
+    /// Bytes of what messages are found by; the queues of the channels are not counted.
+    pub(crate) fn index_bytes(&self) -> u64 {
+        self.channels.bytes() + (self.order.capacity() * size_of::<(u64, u64)>()) as u64
+    }
+
     fn aged(&self, config: &CacheConfig, id: u64) -> bool {
         created_at_ms(id).saturating_add(config.message_age_ms) < self.newest_ms
     }
 
     fn forget_channel(&mut self, channel: u64) {
-        let Some(known) = self.channels.remove(&channel) else { return };
+        let Some(known) = self.channels.remove(channel) else { return };
         if let Some(channels) = self.guilds.get_mut(&known.guild) {
             if let Some(at) = channels.iter().position(|other| *other == channel) {
                 channels.swap_remove(at);
@@ -351,7 +375,7 @@ impl Cache {
 
     /// Recent messages of a channel that are older than `before`, the newest in front.
     pub fn messages(&self, channel: u64, before: u64, limit: usize) -> Vec<Found> {
-        let guild = self.messages.channels.get(&channel).map_or(0, |known| known.guild);
+        let guild = self.messages.channels.get(channel).map_or(0, |known| known.guild);
         self.messages.of_channel(&self.config, channel, before).take(limit).map(|object| self.found_message(object, guild)).collect()
     }
 
@@ -412,7 +436,7 @@ mod tests {
         for n in 1..=1_000 {
             let told = json(format!(r#"{{"emoji":{{"id":null,"name":"y"}},"user_id":"{n}","member":"{}"}}"#, "m".repeat(500)));
             assert_eq!(messages.change(&config, 2, id, MessageChange::Reaction(told, n == 7, Step::Up)), 0);
-            let known = &messages.channels[&2].messages[0];
+            let known = &messages.channels.get(2).unwrap().messages[0];
             assert!(known.changes.as_ref().is_none_or(|changes| changes.count() <= CHANGES_MAX), "{n}");
             assert_eq!(messages.bytes, known.bytes());
         }
@@ -424,11 +448,11 @@ mod tests {
         let whole = messages.get(&config, 2, id).unwrap().0;
         assert_eq!(whole.value().get("content").and_then(|text| text.as_str().map(String::from)), Some("y".to_owned()));
         messages.replace(2, id, whole.clone());
-        assert_eq!((messages.bytes, messages.channels[&2].messages[0].changes.is_some()), (whole.bytes.len() as u64, false));
+        assert_eq!((messages.bytes, messages.channels.get(2).unwrap().messages[0].changes.is_some()), (whole.bytes.len() as u64, false));
         // Of what is large only what the message takes of it stays.
         let long = json(format!(r#"{{"emoji":{{"id":null,"name":"y"}},"user_id":"5","member":"{}"}}"#, "m".repeat(30_000)));
         assert_eq!(messages.change(&config, 2, id, MessageChange::Reaction(long, false, Step::Up)), 0);
-        assert!(messages.bytes < 300 && messages.bytes == messages.channels[&2].messages[0].bytes());
+        assert!(messages.bytes < 300 && messages.bytes == messages.channels.get(2).unwrap().messages[0].bytes());
         // What changes a message counts for the limit of bytes like a message.
         let long = json(format!(r#"{{"content":"{}"}}"#, "z".repeat(30_000)));
         assert_eq!(messages.change(&config, 2, id, MessageChange::Update(long)), 1);

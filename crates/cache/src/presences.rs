@@ -51,7 +51,7 @@ impl Cache {
         let size = &mut self.sizes[key.kind as usize];
         let known = guild.tables.get(key.kind).and_then(|table| table.find(&self.heap, key.id));
         let mut previous = None;
-        match known {
+        let kept = match known {
             Some(handle) => {
                 size.bytes -= self.heap.cost(handle);
                 let kept = if self.heap.young(handle).is_some() {
@@ -65,6 +65,7 @@ impl Cache {
                     kept
                 };
                 size.bytes += self.heap.cost(kept);
+                kept
             }
             None => {
                 let kept = self.heap.put_young(key.guild, key.id, object);
@@ -74,9 +75,10 @@ impl Cache {
                 let before = table.bytes();
                 table.add(key.id, kept);
                 self.table_bytes = self.table_bytes + table.bytes() - before;
+                kept
             }
-        }
-        self.note(key);
+        };
+        self.note(key, Some(kept));
         while self.heap.young_bytes() > self.config.presence_bytes && self.pack_oldest() {}
         previous.filter(|_| !doubtful)
     }

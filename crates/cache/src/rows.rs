@@ -93,8 +93,10 @@ impl Cache {
     /// If they cannot be saved, keep them for the next try: they are not given again.
     pub fn take_changes(&mut self) -> Vec<(Vec<u8>, Option<Bytes>)> {
         self.tenant.settle();
-        self.round = self.round.wrapping_add(1).max(1);
-        let (changed, whole) = (std::mem::take(&mut self.changed), std::mem::take(&mut self.changed_guilds));
+        let (changed, whole) = (self.changed.take(), std::mem::take(&mut self.changed_guilds));
+        for handle in changed.iter().filter_map(|key| self.find(*key)).collect::<Vec<_>>() {
+            self.heap.unnote(handle);
+        }
         let mut packer = Packer::default();
         // What lies in a guild that has changed as a whole comes with it.
         let alone = |key: &Key| !(whole.contains(&key.guild) && self.has(*key));

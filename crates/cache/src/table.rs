@@ -8,6 +8,7 @@
 
 use smallvec::SmallVec;
 
+use crate::ahead::ask_for;
 use crate::heap::{Handle, Heap};
 use crate::key::Kind;
 use crate::print::Print;
@@ -39,15 +40,29 @@ impl Table {
         handle_of(*self.words.get(self.place(heap, id)?)?)
     }
 
+    /// Asks for the memory that a look-up of an id reads first, and nearly always all that it reads.
+    #[inline]
+    pub(crate) fn ask_for(&self, id: u64) {
+        if let Some(word) = self.words.get(self.home(hash(id) as u32)) {
+            ask_for(word);
+        }
+    }
+
     /// What [`Table::find`] looks at first: nearly always what it finds.
     #[inline]
-    pub(crate) fn glance(&self, id: u64) -> Option<Handle> {
+    pub(crate) fn likely(&self, id: u64) -> Option<Handle> {
+        self.at(self.likely_place(id)?)
+    }
+
+    /// The place of what [`Table::likely`] finds, or a free one.
+    #[inline]
+    pub(crate) fn likely_place(&self, id: u64) -> Option<usize> {
         let short = hash(id) as u32;
         let mut at = self.home(short);
         loop {
             let found = *self.words.get(at)?;
             if (found >> 32) as u32 == short || found == 0 {
-                return handle_of(found);
+                return Some(at);
             }
             at += self.step();
         }

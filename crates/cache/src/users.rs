@@ -52,15 +52,19 @@ impl Users {
         shared.heap.held() + shared.table.bytes() + lists as u64
     }
 
-    /// A byte of a user's, or of another one's: see [`Cache::glance`](crate::Cache::glance).
+    /// Asks for the memory that a look-up of a user reads first.
     #[inline]
-    pub(crate) fn glance(&self, user: u64) -> Option<Handle> {
-        self.0.borrow().table.glance(user)
+    pub(crate) fn ask_for(&self, user: u64) {
+        self.0.borrow().table.ask_for(user);
     }
 
+    /// Asks for a user's bytes.
     #[inline]
-    pub(crate) fn glance_at(&self, handle: Handle) -> u8 {
-        self.0.borrow().heap.glance(handle)
+    pub(crate) fn ask_for_bytes(&self, user: u64) {
+        let shared = self.0.borrow();
+        if let Some(handle) = shared.table.likely(user) {
+            shared.heap.ask_for(handle, 0);
+        }
     }
 
     /// A user's bytes, packed, to `read`; nothing where no guild has it as a member, or none has told of it yet.
@@ -152,8 +156,8 @@ impl Tenant {
 
     /// Whether a user is known and was told in these words last.
     #[inline]
-    pub(crate) fn told_again(&self, user: u64, told: Value<'_>) -> bool {
-        Print::of(told).is_some_and(|print| self.users.0.borrow().table.told(user, print))
+    pub(crate) fn told(&self, user: u64, print: Print) -> bool {
+        self.users.0.borrow().table.told(user, print)
     }
 
     /// The same with what was told, compared in place; what differs is written in `room`. `None`: it must be packed.

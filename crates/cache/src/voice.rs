@@ -14,7 +14,6 @@ impl Cache {
         let user = ids.user_id.filter(|_| fields.get(Field::UserId).is_some())?;
         let Some(guild) = ids.guild_id else { return Some(Change::NONE) };
         let key = Key::new(Kind::VoiceState, guild, user);
-        self.glance_told(guild, None, Some(user));
         let here = ids.channel_id.is_some();
         let previous = if here && self.may_keep_raw(body) {
             self.keep_raw(key, Object { encoding: d.encoding(), bytes: body.clone() })

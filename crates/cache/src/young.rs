@@ -7,6 +7,8 @@
 
 use trunkline_discord::Object;
 
+use crate::ahead::ask_for;
+
 const NONE: u32 = u32::MAX;
 
 /// What an object costs beside its bytes and its place: the count of those who share them lies in an allocation of its own.
@@ -30,13 +32,15 @@ struct Slot {
     id: u64,
     older: u32,
     newer: u32,
+    /// A byte of the heap's about the object.
+    mark: u8,
 }
 
 impl Young {
     /// Takes an object in as the newest; answers its number.
     pub(crate) fn put(&mut self, guild: u64, id: u64, object: Object) -> u32 {
         self.bytes += bytes_of(&object);
-        let slot = Slot { object, guild, id, older: NONE, newer: NONE };
+        let slot = Slot { object, guild, id, older: NONE, newer: NONE, mark: 0 };
         let number = match self.spare.pop() {
             Some(number) => {
                 self.slots[number as usize] = slot;
@@ -84,6 +88,16 @@ impl Young {
 
     pub(crate) fn get(&self, number: u32) -> Option<&Object> {
         self.slots.get(number as usize).map(|slot| &slot.object)
+    }
+
+    pub(crate) fn mark(&mut self, number: u32) -> Option<&mut u8> {
+        self.slots.get_mut(number as usize).map(|slot| &mut slot.mark)
+    }
+
+    pub(crate) fn ask_for(&self, number: u32) {
+        if let Some(slot) = self.slots.get(number as usize) {
+            ask_for(slot);
+        }
     }
 
     pub(crate) fn id(&self, number: u32) -> u64 {

@@ -207,6 +207,7 @@ impl Shard {
         }
         let name = envelope.t.as_deref().unwrap_or_default();
         let kind = EventKind::from_name(name);
+        self.cache.expect(kind, routing);
         let body = Bytes::copy_from_slice(envelope.d.raw());
         let change = self.cache.apply_found(kind, envelope.d, fields, routing, &body);
         if until == Until::Applied {

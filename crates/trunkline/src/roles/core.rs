@@ -215,6 +215,7 @@ impl CoreState {
         let name = d.envelope.t.as_deref().unwrap_or_default();
         let kind = EventKind::from_name(name);
         let body = d.envelope.d;
+        shard.cache.expect(kind, d.routing);
         let bytes = Bytes::copy_from_slice(body.raw());
         let change = shard.cache.apply_found(kind, body, d.fields, d.routing, &bytes);
         let event = Event {
