@@ -38,7 +38,7 @@ impl Cache {
         if let Some(channel) = ids.channel_id {
             self.messages.ask_for(channel);
         }
-        let Some(guild) = ids.guild_id.and_then(|guild| self.guilds.get(&guild)) else { return };
+        let Some(guild) = ids.guild_id.and_then(|guild| self.guilds.get(guild)) else { return };
         let table = |kind| guild.tables.get(kind);
         if let (Some(channel), Some(table)) = (ids.channel_id, table(Kind::Channel)) {
             table.ask_for(channel);

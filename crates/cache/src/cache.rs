@@ -15,6 +15,7 @@ use trunkline_etf::{Encoding, Kind as TermKind, Value};
 
 use crate::changed::Changed;
 use crate::config::CacheConfig;
+use crate::dense_map::DenseMap;
 use crate::heap::{Handle, Heap};
 use crate::key::{Key, Kind};
 use crate::messages::Messages;
@@ -36,7 +37,7 @@ pub struct Cache {
     pub(crate) config: CacheConfig,
     pub(crate) tenant: Tenant,
     pub(crate) heap: Heap,
-    pub(crate) guilds: Map<u64, Guild>,
+    pub(crate) guilds: DenseMap<Guild>,
     /// Objects in no guild.
     pub(crate) outside: Tables,
     /// Which guild a channel or thread is in.
@@ -127,7 +128,7 @@ impl Cache {
             config,
             tenant: Tenant::new(users),
             heap: Heap::default(),
-            guilds: Map::default(),
+            guilds: DenseMap::default(),
             outside: Tables::default(),
             places: Places::default(),
             messages: Messages::default(),
@@ -148,7 +149,7 @@ impl Cache {
 
     /// The guilds of the shard, in no order.
     pub fn guild_ids(&self) -> impl Iterator<Item = u64> {
-        self.guilds.keys().copied()
+        self.guilds.iter().map(|(guild, _)| guild)
     }
 
     /// How many objects of a kind there are, and their bytes. A user that guilds of several shards name is counted by one of them.
@@ -164,8 +165,8 @@ impl Cache {
     pub fn memory(&self) -> Memory {
         let objects: u64 = Kind::ALL.into_iter().map(|kind| self.size(kind).bytes).sum();
         let search: u64 =
-            self.searched.iter().filter_map(|guild| self.guilds.get(guild)?.search.as_ref()).map(|search| search.bytes()).sum();
-        let guilds = self.guilds.allocation_size() + self.changed.bytes() + self.changed_guilds.allocation_size();
+            self.searched.iter().filter_map(|guild| self.guilds.get(*guild)?.search.as_ref()).map(|search| search.bytes()).sum();
+        let guilds = self.guilds.bytes() + self.changed.bytes() + self.changed_guilds.allocation_size();
         Memory {
             objects,
             tables: self.table_bytes + self.outside.bytes() + guilds as u64,
@@ -181,11 +182,11 @@ impl Cache {
     }
 
     pub(crate) fn knows(&self, guild: u64) -> bool {
-        self.guilds.contains_key(&guild)
+        self.guilds.contains(guild)
     }
 
     pub(crate) fn state(&self, guild: u64) -> Option<State> {
-        Some(self.guilds.get(&guild)?.state)
+        Some(self.guilds.get(guild)?.state)
     }
 
     /// Whether what is kept of a guild may be old.
@@ -203,7 +204,7 @@ impl Cache {
     }
 
     fn tables(&self, kind: Kind, guild: u64) -> Option<&Tables> {
-        if kind.outside() { Some(&self.outside) } else { Some(&self.guilds.get(&guild)?.tables) }
+        if kind.outside() { Some(&self.outside) } else { Some(&self.guilds.get(guild)?.tables) }
     }
 
     pub(crate) fn table(&self, kind: Kind, guild: u64) -> Option<&Table> {
@@ -387,7 +388,7 @@ impl Cache {
 
     /// Remembers what a member was told with, of which what lies there now is made.
     fn set_print(&mut self, key: Key, print: Option<Print>) {
-        if let Some(table) = self.guilds.get_mut(&key.guild).and_then(|guild| guild.tables.get_mut(key.kind)) {
+        if let Some(table) = self.guilds.get_mut(key.guild).and_then(|guild| guild.tables.get_mut(key.kind)) {
             table.set_print(&self.heap, key.id, print);
         }
     }
@@ -457,7 +458,7 @@ impl Cache {
         drop: &[&str],
         [guild_id, user]: [Option<Value<'_>>; 2],
     ) -> Put {
-        let Some(number) = self.guilds.get(&key.guild).map(|guild| guild.number) else { return Put::default() };
+        let Some(number) = self.guilds.get(key.guild).map(|guild| guild.number) else { return Put::default() };
         if !self.config.keeps(key.kind) {
             return Put::default();
         }
@@ -518,7 +519,7 @@ impl Cache {
         let mut scratch = std::mem::take(&mut self.scratch);
         let told = scratch.parted(member);
         if let Some((id, user)) = told
-            && let Some(number) = self.guilds.get(&guild).map(|guild| guild.number)
+            && let Some(number) = self.guilds.get(guild).map(|guild| guild.number)
             && self.config.keeps(Kind::Member)
         {
             // What is told again in these words is known.
@@ -533,7 +534,7 @@ impl Cache {
     }
 
     fn may_hold(&self, key: Key) -> bool {
-        (self.config.keeps(key.kind) || key.kind == Kind::User) && (key.kind.outside() || self.guilds.contains_key(&key.guild))
+        (self.config.keeps(key.kind) || key.kind == Kind::User) && (key.kind.outside() || self.guilds.contains(key.guild))
     }
 
     /// Makes room for the objects of a list in a guild.
@@ -541,7 +542,7 @@ impl Cache {
         // No object is shorter; a list of nothings gets no room.
         const OBJECT_BYTES_MIN: usize = 48;
         let many = list.len().min(list.raw().len() / OBJECT_BYTES_MIN);
-        if let Some(known) = self.guilds.get_mut(&guild).filter(|_| many > 0 && self.config.keeps(kind)) {
+        if let Some(known) = self.guilds.get_mut(guild).filter(|_| many > 0 && self.config.keeps(kind)) {
             let table = known.tables.get_or_add(kind);
             let before = table.bytes();
             table.reserve(many);
@@ -558,7 +559,7 @@ impl Cache {
     fn lay_printed(&mut self, key: Key, bytes: &[u8], print: Option<Print>, note: bool) -> Put {
         let tables = match key.kind.outside() {
             true => &mut self.outside,
-            false => match self.guilds.get_mut(&key.guild) {
+            false => match self.guilds.get_mut(key.guild) {
                 Some(guild) => &mut guild.tables,
                 None => return Put::default(),
             },
@@ -581,7 +582,7 @@ impl Cache {
             self.table_bytes = self.table_bytes + table.bytes() - before;
         }
         if matches!(key.kind, Kind::Channel | Kind::Thread | Kind::Role)
-            && let Some(guild) = self.guilds.get_mut(&key.guild)
+            && let Some(guild) = self.guilds.get_mut(key.guild)
         {
             if key.kind != Kind::Role {
                 self.places.insert(key.id, guild.number);
@@ -608,7 +609,7 @@ impl Cache {
         if moved != handle || key.kind.has_words() {
             let tables = match key.kind.outside() {
                 true => Some(&mut self.outside),
-                false => self.guilds.get_mut(&key.guild).map(|guild| &mut guild.tables),
+                false => self.guilds.get_mut(key.guild).map(|guild| &mut guild.tables),
             };
             if let Some(table) = tables.and_then(|tables| tables.get_mut(key.kind)) {
                 table.exchange(&self.heap, key.id, moved);
@@ -630,7 +631,7 @@ impl Cache {
         }
         if key.kind == Kind::Member
             && !self.searched.is_empty()
-            && let Some(search) = self.guilds.get_mut(&key.guild).and_then(|guild| guild.search.as_mut())
+            && let Some(search) = self.guilds.get_mut(key.guild).and_then(|guild| guild.search.as_mut())
         {
             search.note(key.id);
         }
@@ -640,7 +641,7 @@ impl Cache {
     fn take(&mut self, key: Key) -> Put {
         let tables = match key.kind.outside() {
             true => &mut self.outside,
-            false => match self.guilds.get_mut(&key.guild) {
+            false => match self.guilds.get_mut(key.guild) {
                 Some(guild) => &mut guild.tables,
                 None => return Put::default(),
             },
@@ -675,7 +676,7 @@ impl Cache {
         size.bytes -= self.heap.cost(handle);
         self.heap.free(handle);
         if key.kind == Kind::Member
-            && let Some(guild) = self.guilds.get(&key.guild)
+            && let Some(guild) = self.guilds.get(key.guild)
         {
             self.tenant.release(key.id, guild.number);
         }
@@ -684,7 +685,7 @@ impl Cache {
 
     /// Members have the role no more, whether it lay here or not: roles may be switched off.
     pub(crate) fn role_gone(&mut self, key: Key) {
-        let Some(guild) = self.guilds.get_mut(&key.guild) else { return };
+        let Some(guild) = self.guilds.get_mut(key.guild) else { return };
         if guild.tables.get(Kind::Member).is_none_or(Table::is_empty) || guild.gone_roles.contains(&key.id) {
             return;
         }
@@ -694,7 +695,7 @@ impl Cache {
             for member in members {
                 self.strip(Key::new(Kind::Member, key.guild, member));
             }
-            if let Some(guild) = self.guilds.get_mut(&key.guild) {
+            if let Some(guild) = self.guilds.get_mut(key.guild) {
                 guild.gone_roles = Vec::new();
             }
         }
@@ -703,7 +704,7 @@ impl Cache {
 
     /// Writes a member anew without the roles that are gone.
     fn strip(&mut self, key: Key) {
-        let (Some(handle), Some(guild)) = (self.find(key), self.guilds.get(&key.guild)) else { return };
+        let (Some(handle), Some(guild)) = (self.find(key), self.guilds.get(key.guild)) else { return };
         let stripped = crate::pack::without_roles(packed(self.heap.bytes(handle)), &guild.gone_roles);
         if let Some(stripped) = stripped {
             self.lay(key, &stripped, true);
@@ -713,7 +714,7 @@ impl Cache {
     /// A channel and a thread never share an id, but bad input may say so.
     fn unplace(&mut self, key: Key) {
         let still = [Kind::Channel, Kind::Thread].into_iter().any(|kind| self.has(Key { kind, ..key }));
-        if let Some(guild) = self.guilds.get(&key.guild)
+        if let Some(guild) = self.guilds.get(key.guild)
             && !still
         {
             self.places.remove(key.id, guild.number);
@@ -722,7 +723,7 @@ impl Cache {
 
     /// Sets what is known about a guild; from then on the shard has it.
     pub(crate) fn set_state(&mut self, guild: u64, state: State) {
-        if self.guilds.get(&guild).map(|known| known.state) != Some(state) {
+        if self.guilds.get(guild).map(|known| known.state) != Some(state) {
             self.enter(guild).state = state;
             self.changed.push(Key::of_guild(Kind::State, guild));
         }
@@ -732,7 +733,7 @@ impl Cache {
     pub(crate) fn enter(&mut self, guild: u64) -> &mut Guild {
         let size = &mut self.sizes[Kind::State as usize];
         let tenant = &self.tenant;
-        self.guilds.entry(guild).or_insert_with(|| {
+        self.guilds.get_or_insert_with(guild, || {
             size.count += 1;
             size.bytes += STATE_BYTES;
             Guild {
@@ -747,14 +748,14 @@ impl Cache {
 
     /// Forgets a guild and everything in it.
     pub(crate) fn remove_guild(&mut self, guild: u64) {
-        if !self.guilds.contains_key(&guild) {
+        if !self.guilds.contains(guild) {
             return;
         }
         self.forget_messages(guild);
         for kind in Kind::ALL {
             self.drop_kind(guild, kind);
         }
-        if let Some(known) = self.guilds.remove(&guild) {
+        if let Some(known) = self.guilds.remove(guild) {
             self.tenant.remove_guild(known.number);
             self.searched.retain(|searched| *searched != guild);
             let size = &mut self.sizes[Kind::State as usize];
@@ -766,7 +767,7 @@ impl Cache {
 
     /// Takes away all objects of one kind in a guild; answers the bytes that they took.
     pub(crate) fn drop_kind(&mut self, guild: u64, kind: Kind) -> u64 {
-        let Some(known) = self.guilds.get_mut(&guild) else { return 0 };
+        let Some(known) = self.guilds.get_mut(guild) else { return 0 };
         let number = known.number;
         let Some(table) = known.tables.remove(kind) else { return 0 };
         let before = self.sizes[kind as usize].bytes;
@@ -783,7 +784,7 @@ impl Cache {
 
     /// Takes away every object of a guild that `keep` does not want.
     pub(crate) fn keep_only(&mut self, guild: u64, keep: impl Fn(Key) -> bool) {
-        let Some(known) = self.guilds.get(&guild) else { return };
+        let Some(known) = self.guilds.get(guild) else { return };
         let keys = known.tables.each().flat_map(|(kind, table)| table.handles().map(move |handle| (kind, handle)));
         let keys = keys.map(|(kind, handle)| Key::new(kind, guild, self.heap.id(handle)));
         let gone: Vec<Key> = keys.filter(|key| !keep(*key)).collect();
@@ -819,7 +820,7 @@ impl Cache {
     }
 
     fn whole_member(&self, key: Key, value: Value<'_>) -> Option<Bytes> {
-        let gone = self.guilds.get(&key.guild).map_or(&[][..], |guild| &guild.gone_roles);
+        let gone = self.guilds.get(key.guild).map_or(&[][..], |guild| &guild.gone_roles);
         let user = self.tenant.users.read(key.id, |user| crate::pack::whole_member(value, Some(user), key.id, gone));
         user.unwrap_or_else(|| crate::pack::whole_member(value, None, key.id, gone))
     }

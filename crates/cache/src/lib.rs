@@ -40,6 +40,7 @@ mod cache;
 mod changed;
 mod channels;
 mod config;
+mod dense_map;
 mod guilds;
 mod heap;
 mod id_map;

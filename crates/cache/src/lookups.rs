@@ -43,7 +43,7 @@ impl Cache {
     /// Which kinds of objects a guild has, and how many of each. Messages are not among them.
     pub fn counts(&self, guild: u64) -> impl Iterator<Item = (Kind, usize)> {
         self.guilds
-            .get(&guild)
+            .get(guild)
             .into_iter()
             .flat_map(|guild| guild.tables.each())
             .map(|(kind, table)| (kind, table.len()))

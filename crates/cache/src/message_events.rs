@@ -177,7 +177,7 @@ impl Cache {
     /// The same for what is a channel; whether it is one. Where the field lies is remembered in the table: most messages need not look for it
     /// in the object.
     fn note_channel_message(&mut self, guild: u64, channel: u64, message: u64, message_id: Value<'_>) -> bool {
-        let Some(table) = self.guilds.get_mut(&guild).and_then(|guild| guild.tables.get_mut(Kind::Channel)) else { return false };
+        let Some(table) = self.guilds.get_mut(guild).and_then(|guild| guild.tables.get_mut(Kind::Channel)) else { return false };
         let Some(place) = table.place(&self.heap, channel) else { return false };
         let Some(handle) = table.at(place) else { return false };
         let key = Key::new(Kind::Channel, guild, channel);
@@ -204,7 +204,7 @@ impl Cache {
                 self.heap.patch(handle, at, &id);
                 self.note(key, Some(handle));
                 if let Ok(at) = u32::try_from(at + 1)
-                    && let Some(table) = self.guilds.get_mut(&guild).and_then(|guild| guild.tables.get_mut(Kind::Channel))
+                    && let Some(table) = self.guilds.get_mut(guild).and_then(|guild| guild.tables.get_mut(Kind::Channel))
                 {
                     table.set_word(place, u64::from(at));
                 }

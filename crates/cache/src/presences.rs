@@ -46,7 +46,7 @@ impl Cache {
         if !self.config.keeps(key.kind) {
             return None;
         }
-        let guild = self.guilds.get_mut(&key.guild)?;
+        let guild = self.guilds.get_mut(key.guild)?;
         let doubtful = guild.state.doubtful();
         let size = &mut self.sizes[key.kind as usize];
         let known = guild.tables.get(key.kind).and_then(|table| table.find(&self.heap, key.id));
@@ -90,7 +90,7 @@ impl Cache {
         let presence = Key::new(Kind::Presence, guild, self.heap.id(handle));
         let key = if self.find(presence) == Some(handle) { presence } else { Key { kind: Kind::VoiceState, ..presence } };
         if scratch.value(self.heap.value(handle)).is_some()
-            && let Some(known) = self.guilds.get_mut(&guild)
+            && let Some(known) = self.guilds.get_mut(guild)
         {
             let size = &mut self.sizes[key.kind as usize];
             size.bytes -= self.heap.cost(handle);

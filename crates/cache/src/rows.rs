@@ -102,7 +102,7 @@ impl Cache {
         let alone = |key: &Key| !(whole.contains(&key.guild) && self.has(*key));
         let mut rows: Vec<_> = changed.into_iter().filter(alone).map(|key| (key.encode(), self.row(key, &mut packer))).collect();
         let mut users = Vec::new();
-        for (guild, known) in whole.iter().filter_map(|guild| Some((guild, self.guilds.get(guild)?))) {
+        for (guild, known) in whole.iter().filter_map(|guild| Some((guild, self.guilds.get(*guild)?))) {
             for (kind, table) in known.tables.each().filter(|(kind, _)| !kind.volatile()) {
                 for handle in table.handles() {
                     let key = Key::new(kind, *guild, self.heap.id(handle));
@@ -123,9 +123,9 @@ impl Cache {
     pub fn take_stop_changes(&mut self) -> Vec<(Vec<u8>, Option<Bytes>)> {
         let mut rows = self.take_changes();
         let mut packer = Packer::default();
-        for (guild, known) in &self.guilds {
+        for (guild, known) in self.guilds.iter() {
             for handle in known.tables.get(Kind::Presence).into_iter().flat_map(|table| table.handles()) {
-                let key = Key::new(Kind::Presence, *guild, self.heap.id(handle));
+                let key = Key::new(Kind::Presence, guild, self.heap.id(handle));
                 rows.extend(self.packed(handle, &mut packer).map(|bytes| (key.encode(), Some(row(bytes)))));
             }
         }
@@ -141,12 +141,12 @@ impl Cache {
         let mut rows = Vec::new();
         let mut packer = Packer::default();
         let mut add = |key: Key, bytes: &[u8]| rows.push((key.encode(), row(bytes)));
-        for (guild, known) in &self.guilds {
-            add(Key::of_guild(Kind::State, *guild), &encode_state(known));
+        for (guild, known) in self.guilds.iter() {
+            add(Key::of_guild(Kind::State, guild), &encode_state(known));
             for (kind, table) in known.tables.each() {
                 for handle in table.handles() {
                     if let Some(bytes) = self.packed(handle, &mut packer) {
-                        add(Key::new(kind, *guild, self.heap.id(handle)), bytes);
+                        add(Key::new(kind, guild, self.heap.id(handle)), bytes);
                     }
                 }
             }
@@ -179,7 +179,7 @@ impl Cache {
     /// How many keys [`Cache::take_changes`] would give, but for rows of a clean stop that are no longer true. What has changed once more in a
     /// guild that had changed as a whole counts twice, and so does a user for each such guild.
     pub fn changes_pending(&self) -> usize {
-        let whole = self.changed_guilds.iter().filter_map(|guild| self.guilds.get(guild));
+        let whole = self.changed_guilds.iter().filter_map(|guild| self.guilds.get(*guild));
         let objects = whole.flat_map(|known| known.tables.each()).filter(|(kind, _)| !kind.volatile()).map(|(_, table)| table.len());
         let users = self.changed_guilds.iter().map(|guild| self.count(Kind::Member, *guild));
         self.changed.len() + objects.sum::<usize>() + users.sum::<usize>() + self.tenant.changes_pending()
@@ -257,7 +257,7 @@ impl Cache {
     /// The row of a key that is no user's.
     fn row(&self, key: Key, packer: &mut Packer) -> Option<Bytes> {
         if key.kind == Kind::State {
-            return Some(row(&encode_state(self.guilds.get(&key.guild)?)));
+            return Some(row(&encode_state(self.guilds.get(key.guild)?)));
         }
         Some(row(self.packed(self.find(key)?, packer)?))
     }

@@ -349,7 +349,7 @@ impl Cache {
     /// to, it keeps their ids in order for a while.
     pub fn page_step(&mut self, kind: Kind, guild: u64, after: u64, limit: usize) -> Step<Found> {
         let count = self.count(kind, guild);
-        let indexed = self.guilds.get(&guild).is_some_and(|guild| guild.search.as_ref().is_some_and(|search| search.is_ready(false)));
+        let indexed = self.guilds.get(guild).is_some_and(|guild| guild.search.as_ref().is_some_and(|search| search.is_ready(false)));
         // Who asks for the first page may never ask for a second one.
         if kind != Kind::Member || !(indexed || count > READ_MAX || after > 0 && count >= PAGED_MIN) {
             return Step { found: self.list(kind, guild, after, limit), next: None, looked: count };
@@ -379,7 +379,7 @@ impl Cache {
     pub fn tick(&mut self, now_ms: u64) {
         for at in (0..self.searched.len()).rev() {
             let guild = self.searched[at];
-            let search = self.guilds.get_mut(&guild).and_then(|guild| guild.search.as_mut());
+            let search = self.guilds.get_mut(guild).and_then(|guild| guild.search.as_mut());
             if search.is_none_or(|search| search.idle(now_ms)) {
                 self.searched.swap_remove(at);
                 self.drop_search(guild);
@@ -392,7 +392,7 @@ impl Cache {
 
     /// Drops a guild's search index; answers its bytes.
     pub(crate) fn drop_search(&mut self, guild: u64) -> u64 {
-        let Some(known) = self.guilds.get_mut(&guild) else { return 0 };
+        let Some(known) = self.guilds.get_mut(guild) else { return 0 };
         self.tenant.unwatch(known.number);
         known.search.take().map_or(0, |search| search.bytes())
     }
@@ -407,7 +407,7 @@ impl Cache {
         fits: impl FnMut(&Cache, u64) -> Option<T>,
     ) -> Step<T> {
         let is_read = |cache: &Cache, kind| cache.count(kind, guild) <= READ_MAX;
-        let indexed = |cache: &Cache| cache.guilds.get(&guild).is_some_and(|known| known.search.is_some());
+        let indexed = |cache: &Cache| cache.guilds.get(guild).is_some_and(|known| known.search.is_some());
         let candidates = if needle.is_some() {
             Candidates::Index(needle)
         } else if status.is_some_and(|status| status != "offline") && is_read(self, Kind::Presence) {
@@ -445,7 +445,7 @@ impl Cache {
         while step.found.len() < limit {
             let Picked { ids, looked, up_to } = match candidates {
                 Candidates::Index(needle) => {
-                    let search = self.guilds.get(&guild).and_then(|known| known.search.as_ref());
+                    let search = self.guilds.get(guild).and_then(|known| known.search.as_ref());
                     search.map(|search| search.candidates(needle.as_ref(), after, many)).unwrap_or_default()
                 }
                 Candidates::Table(kind) => {
@@ -489,20 +489,20 @@ impl Cache {
         if self.begin_search(guild, named) > READ_MAX {
             return (false, 0);
         }
-        let Some(search) = self.guilds.get(&guild).and_then(|known| known.search.as_ref()) else { return (true, 0) };
+        let Some(search) = self.guilds.get(guild).and_then(|known| known.search.as_ref()) else { return (true, 0) };
         // Names that somebody began to gather and waits for no more are gathered by whoever comes next, once many have changed: these are sorted in
         // only when all is there, and would be gone through by every search until then.
         let left = search.building.is_some() && search.loose.len() > STEP_MEMBERS;
         let ready = search.is_ready(named) && !left;
         let looked = if ready { self.settle_search(guild, MERGED_BESIDE) } else { self.build_search(guild) };
         // A step that has built goes no further. Of those who changed by the thousand, some are sorted in first.
-        let loose = self.guilds.get(&guild).and_then(|known| known.search.as_ref()).map_or(0, |search| search.loose.len());
+        let loose = self.guilds.get(guild).and_then(|known| known.search.as_ref()).map_or(0, |search| search.loose.len());
         (ready && loose <= STEP_MEMBERS, looked + if ready { loose } else { 0 })
     }
 
     /// Begins what an index lacks; answers how many members' places it has noted, which for many is enough for one step.
     fn begin_search(&mut self, guild: u64, named: bool) -> usize {
-        let Some(known) = self.guilds.get_mut(&guild) else { return 0 };
+        let Some(known) = self.guilds.get_mut(guild) else { return 0 };
         let number = known.number;
         if let Some(search) = known.search.as_mut() {
             search.used = true;
@@ -523,7 +523,7 @@ impl Cache {
 
     /// One step of what an index lacks; answers how many members and names it has gone through.
     fn build_search(&mut self, guild: u64) -> usize {
-        let Some(mut search) = self.guilds.get_mut(&guild).and_then(|known| known.search.take()) else { return 0 };
+        let Some(mut search) = self.guilds.get_mut(guild).and_then(|known| known.search.take()) else { return 0 };
         // Who goes meanwhile is among the loose.
         let lives = |_| true;
         let mut looked = 0;
@@ -572,7 +572,7 @@ impl Cache {
             }
             None => {}
         }
-        if let Some(known) = self.guilds.get_mut(&guild) {
+        if let Some(known) = self.guilds.get_mut(guild) {
             known.search = Some(search);
         }
         looked
@@ -580,7 +580,7 @@ impl Cache {
 
     /// Sorts in who has changed, unless these are few, and goes on with merging `many`; answers how many members and names it has gone through.
     fn settle_search(&mut self, guild: u64, many: usize) -> usize {
-        let Some(known) = self.guilds.get_mut(&guild) else { return 0 };
+        let Some(known) = self.guilds.get_mut(guild) else { return 0 };
         let number = known.number;
         let Some(mut search) = known.search.take() else { return 0 };
         if search.named || matches!(search.building, Some(Building::Names { .. })) {
@@ -609,7 +609,7 @@ impl Cache {
             };
             looked += search.ready.push(part, lives);
         }
-        if let Some(known) = self.guilds.get_mut(&guild) {
+        if let Some(known) = self.guilds.get_mut(guild) {
             known.search = Some(search);
         }
         looked
@@ -632,7 +632,7 @@ impl Cache {
 
     /// Whether a role was deleted that members may still have in what lies here.
     fn is_gone(&self, guild: u64, role: u64) -> bool {
-        role != guild && self.guilds.get(&guild).is_some_and(|guild| guild.gone_roles.contains(&role))
+        role != guild && self.guilds.get(guild).is_some_and(|guild| guild.gone_roles.contains(&role))
     }
 
     fn fits(&self, guild: u64, user: u64, query: &MemberQuery, prefix: &str) -> bool {

@@ -267,52 +267,60 @@ pub(crate) fn hash(id: u64) -> u64 {
 }
 
 /// A guild's tables: one for each kind of which it has any.
-#[derive(Default)]
 pub(crate) struct Tables {
-    /// Bit n: there is one for kind n. They lie in the order of kinds.
-    kinds: u32,
-    /// Beside the guild itself, as long as it has no more than most have.
+    /// Where each kind's table is; [`NO_TABLE`]: there is none.
+    places: [u8; Kind::ALL.len()],
+    /// In the order of kinds, beside the guild itself, as long as it has no more than most have.
     tables: SmallVec<[Table; 8]>,
 }
 
-const _: () = assert!(Kind::ALL.len() <= u32::BITS as usize, "every kind has its bit");
+const NO_TABLE: u8 = u8::MAX;
+
+impl Default for Tables {
+    fn default() -> Tables {
+        Tables { places: [NO_TABLE; Kind::ALL.len()], tables: SmallVec::new() }
+    }
+}
 
 impl Tables {
-    fn place(&self, kind: Kind) -> (bool, usize) {
-        let bit = 1 << kind as u8;
-        (self.kinds & bit != 0, (self.kinds & (bit - 1)).count_ones() as usize)
+    #[inline]
+    fn place(&self, kind: Kind) -> usize {
+        usize::from(self.places[kind as usize])
     }
 
+    #[inline]
     pub(crate) fn get(&self, kind: Kind) -> Option<&Table> {
-        let (there, at) = self.place(kind);
-        self.tables.get(at).filter(|_| there)
+        self.tables.get(self.place(kind))
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, kind: Kind) -> Option<&mut Table> {
-        let (there, at) = self.place(kind);
-        self.tables.get_mut(at).filter(|_| there)
+        let at = self.place(kind);
+        self.tables.get_mut(at)
     }
 
     pub(crate) fn get_or_add(&mut self, kind: Kind) -> &mut Table {
-        let (there, at) = self.place(kind);
-        if !there {
-            self.kinds |= 1 << kind as u8;
+        if self.places[kind as usize] == NO_TABLE {
+            let at = self.places[..kind as usize].iter().filter(|place| **place != NO_TABLE).count();
             self.tables.insert(at, if kind.has_words() { Table::with_words() } else { Table::default() });
+            self.places[kind as usize] = at as u8;
+            self.places[kind as usize + 1..].iter_mut().filter(|place| **place != NO_TABLE).for_each(|place| *place += 1);
         }
+        let at = self.place(kind);
         &mut self.tables[at]
     }
 
     pub(crate) fn remove(&mut self, kind: Kind) -> Option<Table> {
-        let (there, at) = self.place(kind);
-        if !there {
+        let at = std::mem::replace(&mut self.places[kind as usize], NO_TABLE);
+        if at == NO_TABLE {
             return None;
         }
-        self.kinds &= !(1 << kind as u8);
-        Some(self.tables.remove(at))
+        self.places[kind as usize + 1..].iter_mut().filter(|place| **place != NO_TABLE).for_each(|place| *place -= 1);
+        Some(self.tables.remove(usize::from(at)))
     }
 
     pub(crate) fn each(&self) -> impl Iterator<Item = (Kind, &Table)> {
-        Kind::ALL.into_iter().filter(|kind| self.kinds & (1 << *kind as u8) != 0).zip(&self.tables)
+        Kind::ALL.into_iter().filter_map(|kind| Some((kind, self.get(kind)?)))
     }
 
     /// Bytes of all tables.
