@@ -522,12 +522,16 @@ impl Cache {
             && let Some(number) = self.guilds.get(guild).map(|guild| guild.number)
             && self.config.keeps(Kind::Member)
         {
+            // Users of many guilds lie anywhere: their memory comes while the member is laid.
+            self.tenant.users.ask_for(id);
             // What is told again in these words is known.
             let user_words = words.and_then(|words| words.inside);
             let print = user_words.zip(words).and_then(|(user, words)| Print::without(words.whole, &[("user", user)], &mut self.fresh));
             self.lay_printed(Key::new(Kind::Member, guild, id), scratch.bytes(), print, true);
             let tell = self.telling != Some(guild);
-            self.tenant.refer_printed(id, number, user.raw(), print.and(user_words).and_then(Print::of), tell);
+            self.tenant.users.ask_for_bytes(id);
+            let print = print.and(user_words).and_then(Print::of);
+            self.tenant.refer_printed(id, number, user.raw(), print, tell);
         }
         self.scratch = scratch;
         told.map(|(id, _)| id)
