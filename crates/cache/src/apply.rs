@@ -74,7 +74,7 @@ impl Cache {
             K::GuildMemberUpdate => self.member_update(d, fields, ids),
             K::GuildMemberRemove => self.member_remove(fields),
             K::GuildMembersChunk => self.members_chunk(d),
-            K::PresenceUpdate => self.presence_update(d, fields, body),
+            K::PresenceUpdate => self.presence_update(d, fields, ids, body),
             K::GuildBanAdd => self.ban(d, true),
             K::GuildBanRemove => self.ban(d, false),
 

@@ -8,7 +8,7 @@
 //! [`CacheConfig::presence_bytes`]: crate::CacheConfig::presence_bytes
 
 use bytes::Bytes;
-use trunkline_discord::{Field, Fields, Object};
+use trunkline_discord::{Field, Fields, Object, Routing};
 use trunkline_etf::Value;
 
 use crate::Change;
@@ -27,10 +27,12 @@ impl Cache {
     }
 
     /// Discord docs, Gateway Events: Presence Update. Its user may be partial.
-    pub(crate) fn presence_update(&mut self, d: Value<'_>, fields: &Fields<'_>, body: &Bytes) -> Option<Change> {
-        let (guild, told, status) = (fields.id(Field::GuildId)?, fields.get(Field::User)?, fields.get(Field::Status));
-        let user = id(told, "id")?;
-        let key = Key::new(Kind::Presence, guild, user);
+    pub(crate) fn presence_update(&mut self, d: Value<'_>, fields: &Fields<'_>, ids: Routing, body: &Bytes) -> Option<Change> {
+        let (told, status) = (fields.get(Field::User)?, fields.get(Field::Status));
+        // The user of a presence is `user`, where no `user_id` says otherwise.
+        let user = if fields.get(Field::UserId).is_none() { ids.user_id } else { id(told, "id") };
+        let key = Key::new(Kind::Presence, ids.guild_id?, user?);
+        let (guild, user) = (key.guild, key.id);
         if says_offline(status) || !self.may_keep_raw(body) {
             let previous = self.before(key);
             self.put_presence(guild, user, d);
