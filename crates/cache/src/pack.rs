@@ -61,12 +61,9 @@ impl Packer {
         user.out.clear();
         let over = into(&mut self.update, over)?;
         let mut told = None;
-        let bare = over.kind() == TermKind::Map && over.get("user").is_none();
-        if bare && base.is_none() && (drop.is_empty() || drop == ["user"]) {
-            // As members of messages are told.
-            self.out.extend_from_slice(over.raw());
-        } else if base.is_none() && drop.is_empty() {
-            told = edit::split(over, "user", &mut self.out).ok()?;
+        if base.is_none() && (drop.is_empty() || drop == ["user"]) {
+            // Members of messages are told without, and others with it.
+            told = edit::split(over, "user", &mut self.out).ok()?.filter(|_| drop.is_empty());
         } else {
             let mut all: SmallVec<[&str; 8]> = SmallVec::from_slice(drop);
             all.push("user");

@@ -277,8 +277,10 @@ impl<'a> Value<'a> {
 
     /// What lies under several keys in each map of a list: [`Value::get_all`] of each of [`Value::items`], in one walk over the list. An element
     /// that is no map has nothing.
+    #[inline]
     pub fn each_get_all<const N: usize>(self, keys: [&str; N], mut take: impl FnMut([Option<Value<'a>>; N])) {
-        let Some(words) = words(keys).filter(|_| self.encoding == Encoding::Etf && self.raw.first() == Some(&term::LIST)) else {
+        let list = self.encoding == Encoding::Etf && self.raw.first() == Some(&term::LIST);
+        let Some(words) = (if list { words(keys) } else { None }) else {
             self.items().for_each(|item| take(item.get_all(keys)));
             return;
         };
@@ -286,12 +288,15 @@ impl<'a> Value<'a> {
         let (mut at, elements) = (list.end, list.children.saturating_sub(1));
         for _ in 0..elements {
             let Some(rest) = self.raw.get(at..) else { return };
-            let (found, len) = match walk::take_all(rest, words) {
-                Some((found, len)) => (found.map(|raw| Some(Value::inner(self.encoding, raw?))), len),
-                None => match walk::skip(rest, 0) {
-                    Some(len) => ([None; N], len),
-                    None => return,
-                },
+            let mut found = [None; N];
+            let len = match walk::take_all(rest, &words, &mut found) {
+                Some(len) => len,
+                // No map, or a damaged one: of that nothing was found.
+                None => {
+                    found = [None; N];
+                    let Some(len) = walk::skip(rest, 0) else { return };
+                    len
+                }
             };
             take(found);
             at += len;
@@ -364,9 +369,15 @@ fn name_word(key: &str) -> Option<Word> {
 /// Those of several keys, if all have one and no key is asked for twice: only the first of the two would be found.
 #[inline(always)]
 fn words<const N: usize>(keys: [&str; N]) -> Option<[Word; N]> {
-    let words = keys.map(name_word);
-    let apart = words.iter().enumerate().all(|(at, word)| word.is_some() && !words.iter().take(at).any(|other| other == word));
-    apart.then(|| words.map(Option::unwrap_or_default))
+    let mut words = [Word::default(); N];
+    for (at, key) in keys.into_iter().enumerate() {
+        let word = name_word(key)?;
+        if words.iter().take(at).any(|other| *other == word) {
+            return None;
+        }
+        *words.get_mut(at)? = word;
+    }
+    Some(words)
 }
 
 #[cold]

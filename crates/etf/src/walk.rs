@@ -15,7 +15,9 @@ use std::ops::Range;
 use crate::DEPTH_MAX;
 use crate::error::{Error, ErrorKind};
 use crate::names::{Names, Word};
+use crate::packed::phrases;
 use crate::term;
+use crate::value::{Encoding, Value};
 
 /// What is enough bytes for the head of any frequent term: with so many left, one comparison of lengths serves all of them.
 const HEAD_BYTES: usize = 8;
@@ -402,15 +404,26 @@ fn entry(bytes: &[u8], at: usize) -> Option<(Option<Word>, usize, usize)> {
 }
 
 /// Goes over the entries of a map that was checked before, until `found` says that it has what it looks for: each with its key's word, if
-/// it has one, and where its value lies. Gives where the entries end, if it came there.
+/// it has one, and where its value lies. Gives where the entries end, if it came there. Phrases without a key of `names` are stepped over.
 #[inline(always)]
-fn each(bytes: &[u8], mut found: impl FnMut(Option<Word>, Range<usize>) -> bool) -> Option<usize> {
+fn each(bytes: &[u8], names: Option<u64>, mut found: impl FnMut(Option<Word>, Range<usize>) -> bool) -> Option<usize> {
     if bytes.first() != Some(&term::MAP) {
         return None;
     }
     let map = term::head(bytes, 0)?;
     let mut next = map.end;
-    for _ in 0..map.children / 2 {
+    let mut left = map.children / 2;
+    while left > 0 {
+        if let Some(names) = names
+            && let Some(rest) = bytes.get(next..)
+            && let Some(place) = rest.first_chunk().and_then(phrases::may_begin)
+            && let Some(said) = phrases::skip(place, rest, left, names)
+        {
+            next += said.etf;
+            left -= said.entries;
+            continue;
+        }
+        left -= 1;
         let (word, middle, end) = entry(bytes, next)?;
         if found(word, middle..end) {
             break;
@@ -422,7 +435,7 @@ fn each(bytes: &[u8], mut found: impl FnMut(Option<Word>, Range<usize>) -> bool)
 
 /// The values of the first entries with these names, of a map that was checked before.
 pub(crate) fn find_named<'a, const N: usize>(bytes: &'a [u8], names: &Names<N>, found: &mut [Option<&'a [u8]>; N]) -> Option<()> {
-    each(bytes, |word, value| {
+    each(bytes, None, |word, value| {
         if let Some(place) = word.and_then(|word| names.index(word)).and_then(|name| found.get_mut(name))
             && place.is_none()
         {
@@ -434,26 +447,26 @@ pub(crate) fn find_named<'a, const N: usize>(bytes: &'a [u8], names: &Names<N>, 
 }
 
 /// The values of the first entries with these keys, of the map at the start, and where it ends.
-pub(crate) fn take_all<const N: usize>(bytes: &[u8], wanted: [Word; N]) -> Option<([Option<&[u8]>; N], usize)> {
-    let mut found = [None; N];
-    let end = each(bytes, |word, value| {
-        if let Some(word) = word
-            && let Some(name) = wanted.iter().position(|wanted| *wanted == word)
-            && let Some(place) = found.get_mut(name)
-            && place.is_none()
-        {
-            *place = bytes.get(value);
+#[inline(always)]
+pub(crate) fn take_all<'a, const N: usize>(bytes: &'a [u8], wanted: &[Word; N], found: &mut [Option<Value<'a>>; N]) -> Option<usize> {
+    each(bytes, Some(wanted.iter().fold(0, |names, word| names | phrases::name(*word))), |word, value| {
+        if let Some(word) = word {
+            for (wanted, place) in wanted.iter().zip(found.iter_mut()) {
+                if *wanted == word {
+                    *place = place.or(bytes.get(value).map(|raw| Value::inner(Encoding::Etf, raw)));
+                    break;
+                }
+            }
         }
         false
-    })?;
-    Some((found, end))
+    })
 }
 
 /// The values of the first entries with these keys, of a map that was checked before; ends when all are found.
 pub(crate) fn get_all<const N: usize>(bytes: &[u8], wanted: [Word; N]) -> [Option<&[u8]>; N] {
     let (mut found, mut missing) = ([None; N], N);
     // What was found counts even if what lies behind it makes no sense.
-    let _ = each(bytes, |word, value| {
+    let _ = each(bytes, None, |word, value| {
         if let Some(word) = word
             && let Some(name) = wanted.iter().position(|wanted| *wanted == word)
             && let Some(place) = found.get_mut(name)
@@ -471,7 +484,7 @@ pub(crate) fn get_all<const N: usize>(bytes: &[u8], wanted: [Word; N]) -> [Optio
 #[inline]
 pub(crate) fn get(bytes: &[u8], wanted: Word) -> Option<&[u8]> {
     let mut found = None;
-    each(bytes, |word, value| {
+    each(bytes, None, |word, value| {
         let same = word == Some(wanted);
         if same {
             found = bytes.get(value);

@@ -1,6 +1,6 @@
 //! What [`Value`] answers for packed bytes.
 
-use super::{ATOM, NULL, RAW_ETF, RAW_JSON, STR0, Term, UINT, read, string, text, unwrap};
+use super::{ATOM, Form, NULL, RAW_ETF, RAW_JSON, STR0, Term, UINT, head, read, string, text, unwrap};
 use crate::value::{Kind, Value};
 use std::borrow::Cow;
 
@@ -16,7 +16,17 @@ fn atom_kind(name: &[u8]) -> Kind {
     }
 }
 
+#[inline]
 pub(crate) fn kind(raw: &[u8]) -> Kind {
+    match head(raw, 0) {
+        Some(head) if head.form == Form::List => Kind::List,
+        Some(_) => Kind::Map,
+        None => kind_of_other(raw),
+    }
+}
+
+/// The kind of what is no map and no list.
+fn kind_of_other(raw: &[u8]) -> Kind {
     match read(raw, 0) {
         Some((Term::Null, _)) => Kind::Null,
         Some((Term::Bool(_), _)) => Kind::Bool,
@@ -24,10 +34,8 @@ pub(crate) fn kind(raw: &[u8]) -> Kind {
         Some((Term::Float(_), _)) => Kind::Float,
         Some((Term::Decimal(_) | Term::Text(_) | Term::Word(_) | Term::Hash { .. } | Term::Time(_), _)) => Kind::Str,
         Some((Term::Atom(name), _)) => atom_kind(name),
-        Some((Term::Open(head), _)) if head.form == super::Form::List => Kind::List,
-        Some((Term::Open(_), _)) => Kind::Map,
         Some((Term::Raw(value), _)) => value.kind(),
-        None => Kind::Opaque,
+        Some((Term::Open(_), _)) | None => Kind::Opaque,
     }
 }
 

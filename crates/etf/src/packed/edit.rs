@@ -4,7 +4,7 @@
 //! was. The result keeps the order of what it is made from; new keys come last. No function here takes time in the square of anything
 //! that a peer chooses.
 
-use super::{Form, Head, KEY_OTHER, KEY2, KEY2_LAST, damaged, from_etf, head, key_is, keys, long_code, put, skip, string};
+use super::{Form, Head, KEY_OTHER, KEY2, KEY2_LAST, SIZES, damaged, from_etf, head, key_is, keys, long_code, put, skip, string};
 use crate::error::Error;
 use crate::packed::ATOM;
 use crate::packed::from_etf::Places;
@@ -378,8 +378,16 @@ pub fn split<'a>(base: Value<'a>, key: &str, out: &mut Vec<u8>) -> Result<Option
     let mut found: Option<(usize, usize, usize)> = None;
     let mut at = head.start;
     for _ in 0..head.count {
-        let entry = key_is(bytes, at, code, key).and_then(|(hit, value)| Some((hit, value, skip(bytes, value)?)));
-        let Some((hit, value, end)) = entry else { return Err(damaged(at, "no entry begins here, or it is cut off")) };
+        // Nearly all: a key of one byte, and a value whose tag says how long it is.
+        let (hit, value, end) = match bytes.get(at..) {
+            Some(&[key @ 0..KEY2, tag, ..]) if SIZES[usize::from(tag)] != 0 => {
+                (usize::from(key) == code, at + 1, at + 1 + usize::from(SIZES[usize::from(tag)]))
+            }
+            _ => {
+                let entry = key_is(bytes, at, code, key).and_then(|(hit, value)| Some((hit, value, skip(bytes, value)?)));
+                entry.ok_or_else(|| damaged(at, "no entry begins here, or it is cut off"))?
+            }
+        };
         if hit && let Some((_, value, end)) = found {
             without_keys(base, &[key], out)?;
             return Ok(bytes.get(value..end).map(|raw| Value::inner(Encoding::Packed, raw)));
@@ -390,7 +398,9 @@ pub fn split<'a>(base: Value<'a>, key: &str, out: &mut Vec<u8>) -> Result<Option
         at = end;
     }
     if at != head.end {
-        return Err(damaged(at, "a map or list is longer than what it holds"));
+        // The last one may be longer than all there is.
+        let what = if at > bytes.len() { "no entry begins here, or it is cut off" } else { "a map or list is longer than what it holds" };
+        return Err(damaged(at.min(bytes.len()), what));
     }
     let (start, value, end) = found.unwrap_or((at, at, at));
     let parts = [bytes.get(head.start..start).unwrap_or_default(), bytes.get(end..at).unwrap_or_default()];

@@ -2,10 +2,11 @@
 
 use super::put::EMPTY_LIST;
 use super::stack::Stack;
-use super::{Form, RAW_ETF, damaged, keys, put};
+use super::{Form, RAW_ETF, damaged, keys, phrases, put};
 use crate::error::{Error, ErrorKind};
 use crate::term::{self, Int};
 use crate::{DEPTH_MAX, walk};
+use std::cell::Cell;
 
 /// A map or list that was begun. The document itself is one of a single element, without a head.
 #[derive(Clone, Copy)]
@@ -18,31 +19,32 @@ struct Open {
     form: Form,
     /// The number of the key that was read last, or of the one under which a list lies.
     key: u8,
-    /// The number of the key under which it lies.
-    under: u8,
+    /// Which maps it is like: see [`Open::kind`].
+    kind: u16,
 }
 
-/// Which key follows which: maps of one kind have the same keys in the same order, nearly always. What is guessed is compared with what is
-/// there, which is a third of the work of looking a key up.
-struct Order([u8; 256]);
+impl Open {
+    /// What stands around everything: a list of one element.
+    const NONE: Open = Open { left: 1, count: 1, head: 0, form: Form::List, key: 0, kind: 0 };
 
-impl Order {
-    /// The number of the key in front, if it is an atom and one of those that take one byte, and what lies behind it. `None` says nothing.
+    /// Maps that lie under one key and have as many entries are of one kind, most often.
     #[inline(always)]
-    fn key<'a>(&mut self, map: &Open, rest: &'a [u8]) -> Option<(u8, &'a [u8])> {
-        if map.form != Form::AtomMap {
-            return None;
-        }
-        // Where it stands what follows a key, in maps that lie under another. That two share a place costs time only.
-        let next = &mut self.0[usize::from(map.key.wrapping_add(map.under.wrapping_mul(37)))];
-        if let Some(behind) = keys::behind_atom(rest, *next) {
-            return Some((*next, behind));
-        }
-        let (length, code) = looked_up(rest);
-        let behind = rest.get(length..).filter(|_| length != 0)?;
-        *next = code;
-        Some((code, behind))
+    fn kind(under: u8, count: usize) -> u16 {
+        u16::from(under).wrapping_mul(37).wrapping_add((count as u16).wrapping_mul(197))
     }
+}
+
+/// Places for what follows a key.
+const NEXT: usize = 1024;
+/// Beside the number of a key: a phrase began here when a map of this kind was last packed.
+const SAID: u16 = 1 << 8;
+
+type Order = [Cell<u16>; NEXT];
+
+thread_local! {
+    /// Which key follows which: maps of one kind have the same keys in the same order, nearly always. What is guessed is compared with what is
+    /// there, which is a third of the work of looking a key up. Each thread remembers it from one object to the next: most are small.
+    static ORDER: Order = const { [const { Cell::new(0) }; NEXT] };
 }
 
 /// Where the elements of a list lie that are maps, in what they are packed from, and in each of them the map under one key.
@@ -195,8 +197,7 @@ fn named(raw: &[u8]) -> Option<Result<u16, &[u8]>> {
 }
 
 /// Room that lies ready for one entry: a key and a value of the usual kinds, of which strings take most.
-const ROOM: usize = KEY_ROOM + 1 + STRING_ROOM;
-const KEY_ROOM: usize = 2;
+const ROOM: usize = 1 + 1 + STRING_ROOM;
 /// Strings of less than this are written in whole steps of [`STRING_STEP`].
 const STRING_ROOM: usize = 64;
 const STRING_STEP: usize = 16;
@@ -208,7 +209,7 @@ const HEAD_BYTES: usize = 16;
 #[inline(never)]
 fn widen(out: &mut Vec<u8>, end: usize) {
     const STEP: usize = 256;
-    out.resize(end + STEP, 0);
+    out.resize(end + if end < 8 * STEP { STEP } else { 4 * STEP }, 0);
 }
 
 /// Takes the bytes that mean nothing off, lets `write` append something that is none of the usual kinds, and gives where that ends.
@@ -226,12 +227,23 @@ fn appended<T>(out: &mut Vec<u8>, end: &mut usize, write: impl FnOnce(&mut Vec<u
 /// Every write of the cache begins with this, so it is made to be quick where terms are of the usual kinds. `out` is longer than what was written,
 /// which ends at `end`, so that an entry is one comparison and a few stores of fixed size, where a push for each part of it would be as many
 /// calls. What is not most frequent is called, so that what the loop needs stays in registers.
-fn pack(bytes: &[u8], depth: usize, mut improper: &[usize], out: &mut Vec<u8>, watch: &mut impl Watch) -> Result<Option<usize>, Error> {
+fn pack(bytes: &[u8], depth: usize, improper: &[usize], out: &mut Vec<u8>, watch: &mut impl Watch) -> Result<Option<usize>, Error> {
+    ORDER.with(|order| pack_in(order, bytes, depth, improper, out, watch))
+}
+
+#[inline(always)]
+fn pack_in(
+    order: &Order,
+    bytes: &[u8],
+    depth: usize,
+    mut improper: &[usize],
+    out: &mut Vec<u8>,
+    watch: &mut impl Watch,
+) -> Result<Option<usize>, Error> {
     let mut end = out.len();
     // `open` holds the containers around `here`: as many as it is deep.
-    let mut here = Open { left: 1, count: 1, head: 0, form: Form::List, key: 0, under: 0 };
+    let mut here = Open::NONE;
     let mut open = Stack::new(here);
-    let mut order = Order([0; 256]);
     let mut rest = bytes;
     loop {
         if here.left == 0 {
@@ -257,22 +269,47 @@ fn pack(bytes: &[u8], depth: usize, mut improper: &[usize], out: &mut Vec<u8>, w
             widen(out, end);
             continue;
         };
-        here.left -= 1;
+        // Where it stands what follows a key, in maps of one kind. That two share a place costs time only.
+        let next = &order[usize::from(here.kind.wrapping_add(u16::from(here.key))) % NEXT];
+        if next.get() & SAID != 0 && here.form == Form::AtomMap {
+            if let Some((said, behind)) = phrase(rest, here.left, room) {
+                here.left -= said.entries as u32;
+                here.key = said.key;
+                end += said.packed;
+                rest = behind;
+                continue;
+            }
+            next.set(next.get() & !SAID);
+        }
         let (read, written) = if here.form == Form::List {
             room.first_chunk_mut().map_or((0, 0), |room| quick_value(rest, room))
-        } else if let Some((code, behind)) = order.key(&here, rest) {
+        } else if here.form == Form::AtomMap
+            && let Some((code, value)) = ordered_key(next, rest)
+        {
+            room[0] = code;
+            let quick = room.last_chunk_mut().map_or((0, 0), |room| quick_value(value, room));
+            // Where something says nothing, more of that may follow.
+            if matches!(room[1], super::NULL | super::FALSE)
+                && let Some((said, behind)) = phrase(rest, here.left, room)
+            {
+                next.set(u16::from(code) | SAID);
+                here.left -= said.entries as u32;
+                here.key = said.key;
+                end += said.packed;
+                rest = behind;
+                continue;
+            }
             here.key = code;
-            let [first, room @ ..] = room;
-            *first = code;
             end += 1;
-            rest = behind;
-            room.first_chunk_mut().map_or((0, 0), |room| quick_value(rest, room))
+            rest = value;
+            quick
         } else {
             let at = bytes.len() - rest.len();
             let at = appended(out, &mut end, |out| key(bytes, at, here.form == Form::AtomMap, depth + open.len(), out))?;
             rest = bytes.get(at..).unwrap_or_default();
             (0, 0)
         };
+        here.left -= 1;
         if read != 0
             && let Some(behind) = rest.get(read..)
         {
@@ -298,7 +335,10 @@ fn pack(bytes: &[u8], depth: usize, mut improper: &[usize], out: &mut Vec<u8>, w
                 let form = form_of(tag, behind.first(), count as usize);
                 open.push(here);
                 watch.opened(open.len(), form, bytes, at);
-                here = Open { left: count, count, head: end as u32, form, key: here.key, under: here.key };
+                if form == Form::AtomMap {
+                    phrases::learn(behind, count as usize);
+                }
+                here = Open { left: count, count, head: end as u32, form, key: here.key, kind: Open::kind(here.key, count as usize) };
                 let begun = end + usize::from(put::reserve(count as usize));
                 if out.len() < begun {
                     widen(out, end);
@@ -325,9 +365,39 @@ fn pack(bytes: &[u8], depth: usize, mut improper: &[usize], out: &mut Vec<u8>, w
     }
 }
 
+/// The number of the key in front, if it is an atom and one of those that take one byte, and what lies behind it. `None` says nothing.
+#[inline(always)]
+fn ordered_key<'a>(next: &Cell<u16>, rest: &'a [u8]) -> Option<(u8, &'a [u8])> {
+    let code = next.get() as u8;
+    if let Some(behind) = keys::behind_atom(rest, code) {
+        return Some((code, behind));
+    }
+    let (length, code) = looked_up(rest);
+    let behind = rest.get(length..).filter(|_| length != 0)?;
+    next.set(u16::from(code));
+    Some((code, behind))
+}
+
+/// The phrase in front, packed at the start of the room, and what lies behind it.
+#[inline(always)]
+fn phrase<'a>(rest: &'a [u8], most: u32, room: &mut [u8; ROOM]) -> Option<(phrases::Said, &'a [u8])> {
+    let place = phrases::may_begin(rest.first_chunk()?)?;
+    let said = phrases::pack(place, rest, most as usize, room.first_chunk_mut()?)?;
+    Some((said, rest.get(said.etf..)?))
+}
+
 /// The length of the key in front and its number, if it is an atom and one of those that take one byte; else 0.
 #[inline(never)]
 fn looked_up(rest: &[u8]) -> (usize, u8) {
+    let mut head = [0; HEAD_BYTES];
+    let rest = match head.get_mut(..rest.len()) {
+        // Close to the end of the bytes; what is read beyond it is none of a key.
+        Some(front) => {
+            front.copy_from_slice(rest);
+            &head
+        }
+        None => rest,
+    };
     let found = quick_key(rest).filter(|(code, _)| usize::from(*code) < keys::SHORT);
     found.map_or((0, 0), |(code, behind)| (rest.len() - behind.len(), code as u8))
 }
@@ -344,7 +414,7 @@ fn form_of(tag: u8, first: Option<&u8>, count: usize) -> Form {
 
 /// The number of a known key that is an atom, and what lies behind it. `None` for others, and close to the end of the bytes.
 #[inline(always)]
-fn quick_key(rest: &[u8]) -> Option<(u16, &[u8])> {
+pub(super) fn quick_key(rest: &[u8]) -> Option<(u16, &[u8])> {
     let head = rest.first_chunk::<HEAD_BYTES>()?;
     let (start, length, first) = if head[0] == term::ATOM && head[1] == 0 {
         (3, head[2], word(head, 3))
@@ -374,8 +444,8 @@ const ATOM_TRUE: u64 = u64::from_le_bytes(*b"d\0\x04true\0");
 /// Writes a value of those that Discord sends most; gives how many bytes were read and how many written. None read: it is another one, or close
 /// to the end of the bytes, and nothing is written that counts.
 #[inline(always)]
-fn quick_value(rest: &[u8], room: &mut [u8; 1 + STRING_ROOM]) -> (usize, usize) {
-    let Some(head) = rest.first_chunk::<HEAD_BYTES>() else { return (0, 0) };
+pub(super) fn quick_value(rest: &[u8], room: &mut [u8; 1 + STRING_ROOM]) -> (usize, usize) {
+    let Some(head) = rest.first_chunk::<HEAD_BYTES>() else { return quick_end(rest, room) };
     let first = word(head, 0);
     // The most frequent ones are asked for one after the other: each of these branches is foretold better than one jump to many places would be.
     // That they look at different bits keeps them from becoming such a jump.
@@ -428,6 +498,19 @@ fn quick_value(rest: &[u8], room: &mut [u8; 1 + STRING_ROOM]) -> (usize, usize) 
     }
 }
 
+/// The same close to the end of the bytes: the last field of many objects.
+#[inline(never)]
+fn quick_end(rest: &[u8], room: &mut [u8; 1 + STRING_ROOM]) -> (usize, usize) {
+    let mut head = [0; HEAD_BYTES];
+    match head.get_mut(..rest.len()) {
+        // A string has its length in front, and may end where these bytes do not.
+        Some(front) if rest.first() != Some(&term::BINARY) => front.copy_from_slice(rest),
+        _ => return (0, 0),
+    }
+    let (read, written) = quick_value(&head, room);
+    if read <= rest.len() { (read, written) } else { (0, 0) }
+}
+
 /// The same for a string.
 #[inline(never)]
 fn quick_text(rest: &[u8], room: &mut [u8; 1 + STRING_ROOM]) -> (usize, usize) {
@@ -442,8 +525,12 @@ fn quick_text(rest: &[u8], room: &mut [u8; 1 + STRING_ROOM]) -> (usize, usize) {
     }
     room[0] = super::STR0 | length as u8;
     let [_, room @ ..] = room;
+    // What lies behind the text is copied along: a copy of a known size is a few loads and stores.
+    if let Some(all) = behind.first_chunk::<STRING_ROOM>() {
+        *room = *all;
+        return (5 + length, 1 + length);
+    }
     let (steps, _) = room.as_chunks_mut::<STRING_STEP>();
-    // What lies behind the text is copied along: a copy of a known size is a load and a store.
     for (place, from) in steps.iter_mut().zip((5..5 + length).step_by(STRING_STEP)) {
         match rest.get(from..).and_then(|rest| rest.first_chunk::<STRING_STEP>()) {
             Some(chunk) => *place = *chunk,
@@ -626,7 +713,7 @@ mod tests {
     /// [`super::pack`] without any haste: one push after the other.
     fn plainly(bytes: &[u8], mut improper: &[usize], out: &mut Vec<u8>) -> Result<bool, Error> {
         // `open` holds the containers around `here`: as many as it is deep.
-        let mut here = Open { left: 1, count: 1, head: 0, form: Form::List, key: 0, under: 0 };
+        let mut here = Open::NONE;
         let mut open = Stack::new(here);
         let mut at = 0;
         loop {
@@ -682,7 +769,7 @@ mod tests {
                     let head = out.len();
                     put::begin(count, out);
                     open.push(here);
-                    here = Open { left: count as u32, count: count as u32, head: head as u32, form, key: 0, under: 0 };
+                    here = Open { left: count as u32, count: count as u32, head: head as u32, form, key: 0, kind: 0 };
                     at += 5;
                 }
                 _ => at = rare(bytes, at, open.len(), out)?,

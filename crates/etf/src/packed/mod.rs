@@ -48,6 +48,9 @@
 //! [`Value`] answers for a packed term as for the one that it was made from, with one exception: null, true and false have no text
 //! (in JSON they have none, in ETF they are atoms and have).
 //!
+//! Packing and comparing remember which key followed which and what runs of fields said nothing, each thread by itself, in room of a fixed
+//! size. What is remembered is a guess, compared with what is there: it changes how long something takes and nothing else.
+//!
 //! Invariants: reading never panics and never leaves the slice, whatever the bytes; nothing recurses (but [`update`], a few levels); only
 //! [`Value::as_str`] of a string that is not kept as text allocates.
 
@@ -57,6 +60,7 @@ mod from_etf;
 mod from_json;
 mod keys;
 mod out;
+pub(crate) mod phrases;
 mod put;
 mod stack;
 mod text;
@@ -276,26 +280,23 @@ pub(crate) fn get<'a>(bytes: &'a [u8], wanted: &str) -> Option<&'a [u8]> {
         return None;
     }
     let code = keys::key(wanted.as_bytes()).map_or(usize::MAX, usize::from);
-    let mut rest = bytes.get(head.start..head.end)?;
-    for _ in 0..head.count {
+    let bytes = bytes.get(..head.end)?;
+    let (mut at, mut left) = (head.start, head.count);
+    while left > 0 {
         // Nearly all: a key of one byte, and a value whose tag says how long it is.
-        if let [key @ 0..KEY2, ref value @ ..] = *rest
-            && let Some(tag) = value.first()
-            && let Some((value, behind)) = value.split_at_checked(usize::from(SIZES[usize::from(*tag)]))
-            && !value.is_empty()
-        {
-            if usize::from(key) == code {
-                return Some(value);
+        let (hit, value, end) = match *bytes.get(at..)? {
+            [key @ 0..KEY2, tag, ..] if SIZES[usize::from(tag)] != 0 => {
+                (usize::from(key) == code, at + 1, at + 1 + usize::from(SIZES[usize::from(tag)]))
             }
-            rest = behind;
-            continue;
-        }
-        let (hit, value) = key_is(rest, 0, code, wanted)?;
-        let end = skip(rest, value)?;
+            _ => {
+                let (hit, value) = key_is(bytes, at, code, wanted)?;
+                (hit, value, skip(bytes, value)?)
+            }
+        };
         if hit {
-            return rest.get(value..end);
+            return bytes.get(value..end);
         }
-        rest = rest.get(end..)?;
+        (at, left) = (end, left - 1);
     }
     None
 }

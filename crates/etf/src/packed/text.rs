@@ -53,6 +53,30 @@ fn date(days: u64) -> (u64, u64, u64) {
     (era * 400 + year_of_era + year, month, day)
 }
 
+/// Seconds since 1970 to a time of a day that there is.
+#[inline(always)]
+fn seconds([year, month, day]: [u64; 3], [hour, minute, second]: [u64; 3]) -> Option<u64> {
+    let leap = month == 2 && year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days_of_month = u64::from(*DAYS_OF_MONTHS.get(month as usize)?) + u64::from(leap);
+    if year < 1970 || day == 0 || day > days_of_month || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    Some(days(year, month, day) * SECONDS_A_DAY + hour * 3600 + minute * 60 + second)
+}
+
+/// The highest bit of each byte.
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+
+/// 32 bytes as numbers.
+const fn words(bytes: &[u8; 32]) -> [u64; 4] {
+    let (mut words, mut at) = ([0; 4], 0);
+    while at < 32 {
+        words[at / 8] |= (bytes[at] as u64) << (8 * (at % 8));
+        at += 1;
+    }
+    words
+}
+
 impl Time {
     /// Bytes that a time of this form takes.
     pub(crate) const fn bytes(form: u8) -> u8 {
@@ -81,18 +105,50 @@ impl Time {
     /// Reads a text that [`Time::write`] would write exactly so.
     #[inline]
     pub(crate) fn parse(text: &[u8]) -> Option<Time> {
+        match text.try_into() {
+            Ok(text) => Time::usual(text),
+            Err(_) => Time::other(text),
+        }
+    }
+
+    /// Those of the first two forms, which are nearly all; no other has as many bytes.
+    #[inline]
+    fn usual(text: &[u8; 32]) -> Option<Time> {
+        /// What each byte must be, but for digits of which it must be one: as it is written there, a zero.
+        const SHAPE: [u64; 4] = words(b"0000-00-00T00:00:00.000000+00:00");
+        /// What makes the highest bit of a byte 1 that is not as it must be, where `SHAPE` was taken from it: more than 9, or more than 0.
+        const MORE: [u64; 4] = words(b"vvvv\x7fvv\x7fvv\x7fvv\x7fvv\x7fvv\x7fvvvvvv\x7f\x7f\x7f\x7f\x7f\x7f");
+        let (words, _) = text.as_chunks::<8>();
+        let (mut wrong, mut pairs) = (0, [0; 4]);
+        for (at, word) in words.iter().enumerate().take(4) {
+            let digits = u64::from_le_bytes(*word) ^ SHAPE[at];
+            // No byte below 128 carries into the next with this, and others are wrong by themselves.
+            wrong |= digits | ((digits & !HIGH_BITS) + MORE[at]);
+            // Each byte and the one behind it as a number of two digits, where both are digits.
+            pairs[at] = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+        }
+        if wrong & HIGH_BITS != 0 {
+            return None;
+        }
+        let pair = |word: usize, byte: u32| pairs[word] >> (8 * byte) & 0xff;
+        let seconds = seconds([pair(0, 0) * 100 + pair(0, 2), pair(0, 5), pair(1, 0)], [pair(1, 3), pair(1, 6), pair(2, 1)])?;
+        Time::of_micros(seconds, pair(2, 4) * 10_000 + pair(2, 6) * 100 + pair(3, 0), false)
+    }
+
+    /// A time with six digits behind its seconds. Microseconds outgrow seven bytes in the year 4253.
+    #[inline(always)]
+    fn of_micros(seconds: u64, micros: u64, zulu: bool) -> Option<Time> {
+        let (form, count) =
+            if micros.is_multiple_of(1_000) { (0, seconds * 1_000 + micros / 1_000) } else { (1, seconds * 1_000_000 + micros) };
+        (count >> (8 * Time::bytes(form)) == 0).then_some(Time { form: if zulu { form + 4 } else { form }, count })
+    }
+
+    fn other(text: &[u8]) -> Option<Time> {
         let (whole, rest) = text.split_first_chunk::<19>()?;
         let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1] = *whole else { return None };
         let date = eight([y0, y1, y2, y3, m0, m1, d0, d1])?;
         let clock = eight([b'0', b'0', h0, h1, n0, n1, s0, s1])?;
-        let (year, month, day) = (date / 10_000, date / 100 % 100, date % 100);
-        let (hour, minute, second) = (clock / 10_000, clock / 100 % 100, clock % 100);
-        let leap = month == 2 && year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-        let days_of_month = u64::from(*DAYS_OF_MONTHS.get(month as usize)?) + u64::from(leap);
-        if year < 1970 || day == 0 || day > days_of_month || hour > 23 || minute > 59 || second > 59 {
-            return None;
-        }
-        let seconds = days(year, month, day) * SECONDS_A_DAY + hour * 3600 + minute * 60 + second;
+        let seconds = seconds([date / 10_000, date / 100 % 100, date % 100], [clock / 10_000, clock / 100 % 100, clock % 100])?;
         let (fraction, zulu) = match rest {
             [fraction @ .., b'Z'] => (fraction, true),
             [fraction @ .., b'+', b'0', b'0', b':', b'0', b'0'] => (fraction, false),
@@ -102,15 +158,10 @@ impl Time {
             [] => (2, seconds),
             [b'.', a, b, c] => (3, seconds * 1_000 + eight([b'0', b'0', b'0', b'0', b'0', a, b, c])?),
             [b'.', a, b, c, d, e, f] => {
-                let micros = eight([b'0', b'0', a, b, c, d, e, f])?;
-                if micros % 1_000 == 0 { (0, seconds * 1_000 + micros / 1_000) } else { (1, seconds * 1_000_000 + micros) }
+                return Time::of_micros(seconds, eight([b'0', b'0', a, b, c, d, e, f])?, zulu);
             }
             _ => return None,
         };
-        // Microseconds outgrow seven bytes in the year 4253.
-        if count >> (8 * Time::bytes(form)) != 0 {
-            return None;
-        }
         Some(Time { form: if zulu { form + 4 } else { form }, count })
     }
 
@@ -289,6 +340,23 @@ mod tests {
             assert_eq!(Time::parse(text.as_bytes()), None, "{text}");
         }
         assert_eq!(Time::new(6, DAYS_MAX * SECONDS_A_DAY), None);
+    }
+
+    #[test]
+    fn times_of_the_usual_length_are_read_at_once_as_they_are_byte_by_byte() {
+        let mut taken = 0;
+        for text in [b"2023-04-11T09:33:12.529000+00:00", b"2024-02-29T23:59:59.999999+00:00", b"4253-05-31T22:20:37.927936+00:00"] {
+            for place in 0..text.len() {
+                for byte in 0..=255 {
+                    let mut other = *text;
+                    other[place] = byte;
+                    let time = Time::usual(&other);
+                    assert_eq!((time, time), (Time::other(&other), Time::parse(&other)), "{place} {byte}");
+                    taken += usize::from(time.is_some());
+                }
+            }
+        }
+        assert!(taken > 3 * 100, "{taken}");
     }
 
     #[test]

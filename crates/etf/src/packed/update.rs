@@ -13,8 +13,8 @@
 use smallvec::SmallVec;
 
 use super::{
-    ANIMATED_HASH, ATOM, DECIMAL, FALSE, Form, HASH, Head, KEY_OTHER, KEY2, KEY2_LAST, LIST0, MAP0, NULL, STR0, STR8, STR16, STR32,
-    TIME_LAST, TIME0, TRUE, Time, UINT, WORD, from_etf, head, keys, long_code, put, skip, string, text, uint,
+    ANIMATED_HASH, ATOM, DECIMAL, FALSE, Form, HASH, Head, KEY_OTHER, KEY2, KEY2_LAST, LIST0, MAP0, NULL, SIZES, STR0, STR8, STR16, STR32,
+    TIME_LAST, TIME0, TRUE, Time, UINT, WORD, from_etf, head, keys, long_code, phrases, put, skip, string, text, uint,
 };
 use crate::value::{Encoding, Value};
 use crate::{term, walk};
@@ -43,6 +43,8 @@ const ADDITIONS_MAX: usize = 12;
 pub enum Without<'a> {
     /// These keys are left out.
     Keys(&'a [&'a str]),
+    /// These keys are left out, and this is what lies under one of them in the update, if it is a part of that: it is not gone over to find its end.
+    Told(&'a [&'a str], Value<'a>),
     /// It must not have this key: the answer is `None` then.
     Refused(&'a str),
 }
@@ -113,15 +115,15 @@ fn lay(base: Value<'_>, update: Value<'_>, without: Without<'_>, whole: bool, ou
     if known.form != Form::AtomMap || known.end != base.len() || known.count > ENTRIES_MAX || update.first() != Some(&term::MAP) {
         return None;
     }
-    let (drop, refused): (&[&str], _) = match without {
-        Without::Keys(keys) => (keys, None),
-        Without::Refused(key) => (&[], Some(key)),
+    let (drop, refused, part): (&[&str], _, &[u8]) = match without {
+        Without::Keys(keys) => (keys, None, &[]),
+        Without::Told(keys, part) => (keys, None, part.raw()),
+        Without::Refused(key) => (&[], Some(key), &[]),
     };
     let told = term::head(update, 0)?;
     let mut changes = SmallVec::<[Change; 8]>::new();
     let mut additions = SmallVec::<[Addition; 4]>::new();
-    let start = Place { at: known.start, index: 0 };
-    let mut next = start;
+    let mut next = Place { at: known.start, index: 0 };
     let (mut seen, mut searches) = (0u64, 0);
     let mut at = told.end;
     // By the lower bits of their numbers, and so perhaps others with them: keys that are looked at one by one.
@@ -145,11 +147,25 @@ fn lay(base: Value<'_>, update: Value<'_>, without: Without<'_>, whole: bool, ou
             }
         }
         left -= 1;
+        if run.other != 0 {
+            let (middle, value, bit) = (at + run.other, next.at + 1, 1 << next.index);
+            if seen & bit != 0 {
+                return None;
+            }
+            seen |= bit;
+            let change = Change { old: (value, skip(base, value)?), new: (middle, walk::skip(update, middle)?) };
+            changes.push(change);
+            (at, next) = (change.new.1, Place { at: change.old.1, index: next.index + 1 });
+            continue;
+        }
         let name = Name::read(update, at)?;
         let middle = at + name.len;
         let named = |key: &&str| key.as_bytes() == name.text;
         if drop.iter().any(named) {
-            at = walk::skip(update, middle)?;
+            let value = update.get(middle..)?;
+            // Where it begins it also ends, if it is the same: there is one term in these bytes.
+            let known = !part.is_empty() && part.as_ptr() == value.as_ptr() && part.len() <= value.len();
+            at = if known { middle + part.len() } else { walk::skip(update, middle)? };
             continue;
         }
         if refused.iter().any(named) {
@@ -160,7 +176,7 @@ fn lay(base: Value<'_>, update: Value<'_>, without: Without<'_>, whole: bool, ou
             _ if whole || searches == SEARCHES_MAX => return None,
             _ => {
                 searches += 1;
-                match find(base, next, known.count, name).or_else(|| find(base, start, next.index, name)) {
+                match find(base, known, next.index, name) {
                     Some((place, value)) => {
                         next = place;
                         value
@@ -212,17 +228,29 @@ fn lay(base: Value<'_>, update: Value<'_>, without: Without<'_>, whole: bool, ou
     written
 }
 
-/// The entry of this key from a place on, and where its value begins.
-fn find(base: &[u8], from: Place, end: usize, name: Name<'_>) -> Option<(Place, usize)> {
-    let mut place = from;
-    while place.index < end {
-        let value = match value_behind(base, place.at, name) {
-            Some(value) => return Some((place, value)),
-            None => any_key(base, place.at)?,
+/// The entry of this key, and where its value begins: the first one from a place on, else the first one before it.
+#[inline(never)]
+fn find(base: &[u8], known: Head, from: usize, name: Name<'_>) -> Option<(Place, usize)> {
+    let code = keys::key(name.text).map_or(usize::MAX, usize::from);
+    let (mut at, mut index, mut before) = (known.start, 0, None);
+    while index < known.count {
+        // Nearly all: a key of one byte, and a value whose tag says how long it is.
+        let (hit, end) = match *base.get(at..)? {
+            [key @ 0..KEY2, tag, ..] if SIZES[usize::from(tag)] != 0 => {
+                (if usize::from(key) == code { Some(at + 1) } else { None }, at + 1 + usize::from(SIZES[usize::from(tag)]))
+            }
+            _ => (value_behind(base, at, name), skip(base, any_key(base, at)?)?),
         };
-        place = Place { at: skip(base, value)?, index: place.index + 1 };
+        if let Some(value) = hit {
+            let place = Place { at, index };
+            if index >= from {
+                return Some((place, value));
+            }
+            before = before.or(Some((place, value)));
+        }
+        (at, index) = (end, index + 1);
     }
-    None
+    before
 }
 
 /// Appends the base with these changes.
@@ -234,7 +262,7 @@ fn put(base: &[u8], known: Head, update: &[u8], changes: &[Change], additions: &
     let mut at = known.start;
     for change in changes {
         out.extend_from_slice(base.get(at..change.old.0)?);
-        from_etf(update.get(change.new.0..change.new.1)?, 1, out).ok()?;
+        from_etf(update.get(change.new.0..)?, 1, out).ok()?;
         at = change.old.1;
     }
     out.extend_from_slice(base.get(at..)?);
@@ -247,7 +275,7 @@ fn put(base: &[u8], known: Head, update: &[u8], changes: &[Change], additions: &
             put::other_key(out);
             put::atom(name, out);
         }
-        from_etf(update.get(addition.value.0..addition.value.1)?, 1, out).ok()?;
+        from_etf(update.get(addition.value.0..)?, 1, out).ok()?;
     }
     put::end(Form::AtomMap, head, reserved, count, out);
     Some(Outcome::Other)
@@ -328,38 +356,49 @@ struct Run {
     entries: usize,
     told: usize,
     known: usize,
+    /// The length of the key behind them in the update, if the next one is the same key and takes one byte in the base, and has another value;
+    /// else 0.
+    other: usize,
 }
 
 /// Goes over the entries that are the same in the same order, no more than `most`, and have keys of the usual kind and none of `stops`.
 #[inline(never)]
 fn run(mut told: &[u8], mut known: &[u8], most: usize, stops: u64) -> Run {
-    let mut entries = 0;
+    let (mut entries, mut other) = (0, 0);
     while entries < most {
         let Some((&code, old)) = known.split_first() else { break };
         if stops >> (code & 63) & 1 == 1 {
             break;
         }
-        let Some(len) = keys::atom_of(told, code) else { break };
-        let Some((len, old_len)) = told.get(len..).and_then(|value| {
-            // What most fields are, and which needs no call.
-            let first = u64::from_le_bytes(*value.first_chunk::<8>()?);
-            let tag = *old.first()?;
-            if first & 0xffff_ffff_ffff == NIL_ATOM && tag == NULL {
-                Some((len + 6, 1))
-            } else if first == FALSE_ATOM && tag == FALSE {
-                Some((len + 8, 1))
-            } else {
-                let (value_len, old_len) = same(value, old, LEVELS)?;
-                Some((len + value_len, old_len))
-            }
-        }) else {
+        if let Some(first) = told.first_chunk()
+            && let Some(place) = phrases::may_begin(first)
+            && let Some(said) = phrases::same(place, told, known, most - entries, stops)
+            && let (Some(told_rest), Some(known_rest)) = (told.get(said.etf..), known.get(said.packed..))
+        {
+            (told, known) = (told_rest, known_rest);
+            entries += said.entries;
+            continue;
+        }
+        let Some(key) = keys::atom_of(told, code) else { break };
+        let Some(value) = told.get(key..) else { break };
+        // What most fields are, and which needs no call.
+        let first = value.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+        let tag = old.first();
+        let both = if first & 0xffff_ffff_ffff == NIL_ATOM && tag == Some(&NULL) {
+            Some((6, 1))
+        } else if first == FALSE_ATOM && tag == Some(&FALSE) {
+            Some((8, 1))
+        } else {
+            same(value, old, LEVELS)
+        };
+        let Some((Some(told_rest), Some(known_rest))) = both.map(|(len, old_len)| (value.get(len..), old.get(old_len..))) else {
+            other = key;
             break;
         };
-        let (Some(told_rest), Some(known_rest)) = (told.get(len..), old.get(old_len..)) else { break };
         (told, known) = (told_rest, known_rest);
         entries += 1;
     }
-    Run { entries, told: told.len(), known: known.len() }
+    Run { entries, told: told.len(), known: known.len(), other }
 }
 
 /// How long the ETF term and the packed value in front are, if both say the same. `None` may also mean that nobody looked.

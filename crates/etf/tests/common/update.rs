@@ -37,7 +37,9 @@ pub(crate) fn agree(base: &[u8], update: &[u8], drop: &[&str], refused: &str) {
     let (known, told) = (Value::from_raw(Encoding::Packed, base), Value::from_raw(Encoding::Etf, update));
     let sound = Value::parse(Encoding::Packed, base, &Limits::GATEWAY).is_ok() && whole(update) && !has_twice(known);
     for (number, way) in WAYS.into_iter().enumerate() {
-        for without in [Without::Keys(drop), Without::Refused(refused)] {
+        // What lies under a key that is left out is known to callers, or it is something else.
+        let part = drop.iter().find_map(|key| told.get(key)).unwrap_or(told);
+        for without in [Without::Keys(drop), Without::Told(drop, part), Without::Told(drop, known), Without::Refused(refused)] {
             let mut out = b"kept".to_vec();
             let outcome = way(known, told, without, &mut out);
             assert_eq!(&out[..4], b"kept");
@@ -46,7 +48,7 @@ pub(crate) fn agree(base: &[u8], update: &[u8], drop: &[&str], refused: &str) {
             }
             let Some(outcome) = outcome.filter(|_| sound) else { continue };
             let keys = match without {
-                Without::Keys(keys) => keys,
+                Without::Keys(keys) | Without::Told(keys, _) => keys,
                 Without::Refused(key) => {
                     assert!(known.get(key).is_none() && told.get(key).is_none(), "{key} was to be refused");
                     &[]
