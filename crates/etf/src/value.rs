@@ -301,7 +301,9 @@ impl<'a> Value<'a> {
             take(found);
             at += len;
         }
-        Items::tail(self, at).for_each(|item| take(item.get_all(keys)));
+        if self.raw.get(at) != Some(&term::NIL) {
+            Items::tail(self, at).for_each(|item| take(item.get_all(keys)));
+        }
     }
 
     /// The values of several keys, in one walk that ends when all are found. Where a key occurs twice, the first counts.

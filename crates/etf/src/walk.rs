@@ -390,45 +390,68 @@ fn key(rest: &[u8]) -> Option<(Word, usize)> {
     Some((Word::masked(first, last, text_len), len))
 }
 
-/// One entry of a map that was checked before: its key's word, if it is a text that has one, where its value begins, and where it ends.
+/// The word of the key at `at`, if it is a text that has one, and where its value begins, in a map that was checked before.
 #[inline(always)]
-fn entry(bytes: &[u8], at: usize) -> Option<(Option<Word>, usize, usize)> {
-    let (word, middle) = match key(bytes.get(at..)?) {
-        Some((word, len)) => (Some(word), at + len),
-        None => {
-            let middle = skip(bytes, at)?;
-            (bytes.get(at..middle).and_then(term::text).and_then(Word::of), middle)
+fn key_word(bytes: &[u8], at: usize) -> Option<(Option<Word>, usize)> {
+    if let Some((word, len)) = key(bytes.get(at..)?) {
+        return Some((Some(word), at + len));
+    }
+    let middle = skip(bytes, at)?;
+    Some((bytes.get(at..middle).and_then(term::text).and_then(Word::of), middle))
+}
+
+/// Where the phrase ends that begins with the key at `at`, whose value begins at `middle`, and how many entries it has: no more than `most`,
+/// and none whose key may be one of `names`.
+#[inline(always)]
+fn phrase(bytes: &[u8], at: usize, middle: usize, most: usize, names: u64) -> Option<(usize, usize)> {
+    // They begin with nil or false.
+    constant(bytes.get(middle..)?.first_chunk()?)?;
+    let rest = bytes.get(at..)?;
+    let said = phrases::skip(phrases::may_begin(rest.first_chunk()?)?, rest, most, names)?;
+    Some((at + said.etf, said.entries))
+}
+
+/// [`skip`], which steps over phrases in a map.
+#[inline]
+fn skip_map(bytes: &[u8], at: usize) -> Option<usize> {
+    if bytes.get(at) != Some(&term::MAP) {
+        return skip(bytes, at);
+    }
+    let map = term::head(bytes, at)?;
+    let (mut next, mut left) = (map.end, map.children / 2);
+    while left > 0 {
+        let middle = skip(bytes, next)?;
+        match phrase(bytes, next, middle, left, 0) {
+            Some((end, entries)) => (next, left) = (end, left - entries),
+            None => (next, left) = (skip(bytes, middle)?, left - 1),
         }
-    };
-    Some((word, middle, skip(bytes, middle)?))
+    }
+    Some(next)
 }
 
 /// Goes over the entries of a map that was checked before, until `found` says that it has what it looks for: each with its key's word, if
-/// it has one, and where its value lies. Gives where the entries end, if it came there. Phrases without a key of `names` are stepped over.
+/// it has one, and where its value lies. Gives where the entries end, if it came there. With `names`, phrases in which none of these can be
+/// are stepped over.
 #[inline(always)]
 fn each(bytes: &[u8], names: Option<u64>, mut found: impl FnMut(Option<Word>, Range<usize>) -> bool) -> Option<usize> {
     if bytes.first() != Some(&term::MAP) {
         return None;
     }
     let map = term::head(bytes, 0)?;
-    let mut next = map.end;
-    let mut left = map.children / 2;
+    let (mut next, mut left) = (map.end, map.children / 2);
     while left > 0 {
+        let (word, middle) = key_word(bytes, next)?;
         if let Some(names) = names
-            && let Some(rest) = bytes.get(next..)
-            && let Some(place) = rest.first_chunk().and_then(phrases::may_begin)
-            && let Some(said) = phrases::skip(place, rest, left, names)
+            && let Some((end, entries)) = phrase(bytes, next, middle, left, names)
         {
-            next += said.etf;
-            left -= said.entries;
+            (next, left) = (end, left - entries);
             continue;
         }
-        left -= 1;
-        let (word, middle, end) = entry(bytes, next)?;
+        let end = if names.is_some() { skip_map(bytes, middle)? } else { skip(bytes, middle)? };
         if found(word, middle..end) {
             break;
         }
-        next = end;
+        (next, left) = (end, left - 1);
     }
     Some(next)
 }
