@@ -19,6 +19,8 @@ pub struct Envelope<'a> {
     pub s: Option<u64>,
     /// The event's name; on dispatches only.
     pub t: Option<Cow<'a, str>>,
+    /// The kind of event that this name says.
+    pub kind: EventKind,
     /// The body; null when there is none.
     pub d: Value<'a>,
 }
@@ -105,8 +107,8 @@ impl<'a> Envelope<'a> {
             return Err(EnvelopeError::Compressed);
         }
         let whole = Value::parse_finding(bytes, limits, &PARTS, D, &SPOTS, found).map_err(EnvelopeError::Term)?;
-        let (envelope, kind) = Parts([OP, S, T, D].map(|part| found.outer(part))).envelope(whole)?;
-        let routing = Spots::new(|spot| found.inner(spot)).routing(kind);
+        let envelope = Parts([OP, S, T, D].map(|part| found.outer(part))).envelope(whole)?;
+        let routing = Spots::new(|spot| found.inner(spot)).routing(envelope.kind);
         Ok((envelope, routing))
     }
 
@@ -121,12 +123,12 @@ impl<'a> Envelope<'a> {
                 place.get_or_insert(value);
             }
         }
-        parts.envelope(whole).map(|(envelope, _)| envelope)
+        parts.envelope(whole)
     }
 
     /// A frame without sequence or name, as Discord sends everything but dispatches. For tests and simulators.
     pub fn plain(op: Op, d: Value<'a>) -> Envelope<'a> {
-        Envelope { op, s: None, t: None, d }
+        Envelope { op, s: None, t: None, kind: EventKind::Unknown, d }
     }
 }
 
@@ -142,9 +144,8 @@ const D: usize = 3;
 struct Parts<'a>([Option<Value<'a>>; 4]);
 
 impl<'a> Parts<'a> {
-    /// The envelope, and the kind of event that its name says.
     #[inline(always)]
-    fn envelope(self, whole: Value<'a>) -> Result<(Envelope<'a>, EventKind), EnvelopeError> {
+    fn envelope(self, whole: Value<'a>) -> Result<Envelope<'a>, EnvelopeError> {
         let Parts([op, s, t, d]) = self;
         // A map is the only term in which anything can have been found.
         let Some(op) = op else {
@@ -163,21 +164,22 @@ impl<'a> Parts<'a> {
             None => (None, EventKind::Unknown),
             Some(t) => name(t)?,
         };
-        Ok((Envelope { op, s, t, d: d.unwrap_or_else(|| null(whole.encoding())) }, kind))
+        Ok(Envelope { op, s, t, kind, d: d.unwrap_or_else(|| null(whole.encoding())) })
     }
 }
 
 /// An event's name: a text, and nothing that merely could be read as one. A known name is taken from the table, which spares asking
-/// whether it is UTF-8.
+/// whether it is UTF-8; none of them could be anything but a text.
 #[inline]
 fn name(t: Value<'_>) -> Result<(Option<Cow<'_, str>>, EventKind), EnvelopeError> {
-    if t.kind() == Kind::Str {
-        if let Some(kind) = t.as_bytes().and_then(|name| EventKind::find(&name)) {
-            return Ok((Some(Cow::Borrowed(kind.name())), kind));
-        }
-        return t.as_str().map(|name| (Some(name), EventKind::Unknown)).ok_or(EnvelopeError::Name);
+    if let Some(kind) = t.as_bytes().and_then(|name| EventKind::find(&name)) {
+        return Ok((Some(Cow::Borrowed(kind.name())), kind));
     }
-    if t.is_null() { Ok((None, EventKind::Unknown)) } else { Err(EnvelopeError::Name) }
+    match t.kind() {
+        Kind::Null => Ok((None, EventKind::Unknown)),
+        Kind::Str => t.as_str().map(|name| (Some(name), EventKind::Unknown)).ok_or(EnvelopeError::Name),
+        _ => Err(EnvelopeError::Name),
+    }
 }
 
 #[cfg(test)]
@@ -210,7 +212,7 @@ mod tests {
         ] {
             let (envelope, found) = Envelope::decode_routed(Encoding::Json, text.as_bytes(), &Limits::GATEWAY).unwrap();
             let kind = envelope.t.as_deref().map_or(EventKind::Unknown, EventKind::from_name);
-            assert_eq!(found, crate::routing(kind, envelope.d), "{text}");
+            assert_eq!((envelope.kind, found), (kind, crate::routing(kind, envelope.d)), "{text}");
         }
     }
 

@@ -49,6 +49,8 @@ pub enum EventName {
 
 impl EventName {
     /// The name of an event of this kind that came under `name`; nothing is copied for a documented one.
+    // Inline, so that the event around it need not lie in memory before it is whole.
+    #[inline]
     pub fn new(kind: EventKind, name: &str) -> EventName {
         match kind {
             EventKind::Unknown => EventName::Other(name.into()),

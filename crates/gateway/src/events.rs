@@ -18,7 +18,8 @@ pub struct Dispatched<'a> {
     pub session: u64,
     /// Its sequence number.
     pub s: u64,
-    /// When the frame was read, on the process's monotonic clock.
+    /// When the frame was read, on the process's monotonic clock; of many in a row a look at the clock serves for a few
+    /// ([`crate::Watch`]).
     pub received_at: Time,
     /// The same on the wall clock, microseconds since 1970.
     pub received_unix_us: u64,

@@ -27,7 +27,7 @@ mod telling;
 
 pub use api::{ApiError, Application, BotApi, GatewayBot, User};
 pub use budget::{Blocked, IdentifyBudget, IdentifyStatus, Moment, Next, SPACING, SessionStartLimit};
-pub use clock::Clock;
+pub use clock::{Clock, Stamp, Watch};
 pub use events::{Dispatched, Ready, ShardControl, ShardEnd, ShardEvents};
 pub use identify::{Grant, IdentifyClient, IdentifyConfig, IdentifyQueue, LEDGER_PATIENCE, Ledger, QueueGone};
 pub use net::{ConnectError, Dial, Dialing, Link, Net, NetError, NetLimits, Socket, USER_AGENT, Wire};

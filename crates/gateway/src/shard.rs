@@ -14,9 +14,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use tokio_websockets::Message;
 use trunkline_discord::{Compression, Dice, Encoding, Envelope, EnvelopeError, Fields, Op, Routing, ShardId, Time};
-use trunkline_session::{Action, Input, ResumePoint, Session, StopReason, Timer};
+use trunkline_session::{Action, Following, Input, ResumePoint, Session, StopReason, Timer};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Stamp, Watch};
 use crate::events::{Dispatched, Ready, ShardControl, ShardEnd, ShardEvents};
 use crate::identify::{Grant, IdentifyClient};
 use crate::inflate::InflateLimits;
@@ -113,13 +113,14 @@ enum Happened {
     Message(Option<Result<Message, tokio_websockets::Error>>),
 }
 
-/// A frame as it was read: what it says, and the ids in its body.
+/// A frame as it was read: what it says, the ids in its body, and when that was.
 #[derive(Clone, Copy)]
 struct Frame<'a> {
     encoding: Encoding,
     envelope: &'a Envelope<'a>,
-    routing: Routing,
+    routing: &'a Routing,
     fields: &'a Fields<'a>,
+    stamp: Stamp,
 }
 
 type Waiting<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
@@ -128,6 +129,7 @@ struct Driver<'h, H> {
     session: Session,
     handler: &'h mut H,
     tools: ShardTools,
+    watch: Watch,
     telling: Telling,
     inflate: InflateLimits,
     decode: trunkline_etf::Limits,
@@ -173,6 +175,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
         Self {
             session,
             handler,
+            watch: Watch::new(tools.clock),
             tools,
             telling,
             inflate: config.inflate,
@@ -292,7 +295,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
 
     /// Takes a message and those that are there already behind it, up to a batch.
     async fn read(&mut self, first: Option<Result<Message, tokio_websockets::Error>>) -> bool {
-        let began = Instant::now();
+        let began = self.watch.look().at;
         let mut message = first;
         let mut frames = 0;
         while let Some(mut connection) = self.connection.take() {
@@ -327,7 +330,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
                 return false;
             }
             frames += 1;
-            if frames >= BATCH_FRAMES || began.elapsed() >= BATCH_TIME {
+            if frames >= BATCH_FRAMES || self.watch.stamp().at.since(began) >= BATCH_TIME {
                 return true;
             }
             let connection = &mut self.connection;
@@ -368,13 +371,12 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
             return;
         }
         let payload = message.as_payload();
-        let stats = Arc::clone(&self.tools.stats);
-        add(&stats.bytes_compressed, payload.len() as u64);
+        add(&self.tools.stats.bytes_compressed, payload.len() as u64);
         let encoding = connection.encoding;
         match connection.inflater.push(payload) {
             Ok(Some(plain)) => {
-                add(&stats.frames, 1);
-                add(&stats.bytes_plain, plain.len() as u64);
+                add(&self.tools.stats.frames, 1);
+                add(&self.tools.stats.bytes_plain, plain.len() as u64);
                 self.frame(encoding, plain);
             }
             Ok(None) => self.step(Input::Bytes, None),
@@ -386,28 +388,28 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
     }
 
     fn frame(&mut self, encoding: Encoding, plain: &[u8]) {
+        let stamp = self.watch.message(plain.len());
         let mut fields = Fields::new(encoding);
-        let decoded = match Envelope::decode_fields(plain, &self.decode, &mut fields) {
-            Err(EnvelopeError::Compressed) => {
-                // A peer may send any frame as a compressed term; Discord is not known to.
-                let inflated = trunkline_etf::inflate(plain, &self.decode).map_err(EnvelopeError::Term);
-                match inflated.and_then(|inflated| inflated.ok_or(EnvelopeError::Compressed)) {
-                    Ok(inflated) => {
-                        let mut fields = Fields::new(encoding);
-                        match Envelope::decode_fields(&inflated, &self.decode, &mut fields) {
-                            Ok((envelope, routing)) => self.envelope(Frame { encoding, envelope: &envelope, routing, fields: &fields }),
-                            Err(error) => self.undecodable(&error),
-                        }
-                        return;
-                    }
-                    Err(error) => Err(error),
-                }
-            }
-            decoded => decoded,
+        // Looked at where it lies: to move what was just written costs more than to write it.
+        match &Envelope::decode_fields(plain, &self.decode, &mut fields) {
+            Ok((envelope, routing)) => self.envelope(Frame { encoding, envelope, routing, fields: &fields, stamp }),
+            Err(EnvelopeError::Compressed) => self.compressed(encoding, plain, stamp),
+            Err(error) => self.undecodable(error),
+        }
+    }
+
+    /// A peer may send any frame as a compressed term; Discord is not known to.
+    #[cold]
+    fn compressed(&mut self, encoding: Encoding, plain: &[u8], stamp: Stamp) {
+        let inflated = trunkline_etf::inflate(plain, &self.decode).map_err(EnvelopeError::Term);
+        let inflated = match inflated.and_then(|inflated| inflated.ok_or(EnvelopeError::Compressed)) {
+            Ok(inflated) => inflated,
+            Err(error) => return self.undecodable(&error),
         };
-        match decoded {
-            Ok((envelope, routing)) => self.envelope(Frame { encoding, envelope: &envelope, routing, fields: &fields }),
-            Err(error) => self.undecodable(&error),
+        let mut fields = Fields::new(encoding);
+        match &Envelope::decode_fields(&inflated, &self.decode, &mut fields) {
+            Ok((envelope, routing)) => self.envelope(Frame { encoding, envelope, routing, fields: &fields, stamp }),
+            Err(error) => self.undecodable(error),
         }
     }
 
@@ -417,16 +419,19 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
     }
 
     fn envelope(&mut self, frame: Frame<'_>) {
-        self.step(Input::Frame(frame.envelope.clone()), Some(frame));
+        match self.session.follow(frame.envelope, frame.stamp.at) {
+            Some(Following { session, s }) => self.deliver(session, s, frame),
+            None => self.step(Input::Frame(frame.envelope.clone()), Some(frame)),
+        }
     }
 
     /// One input, and everything that follows from it. `frame` is the one that the input is about.
     fn step(&mut self, input: Input<'_>, frame: Option<Frame<'_>>) {
-        let now = self.tools.clock.now();
+        let now = frame.map_or_else(|| self.watch.look(), |frame| frame.stamp).at;
         let mut todo = std::mem::take(&mut self.todo);
         self.session.step(input, now, &mut self.dice, &mut todo);
         for action in todo.drain(..) {
-            self.act(action, now, frame);
+            self.act(action, frame);
         }
         self.todo = todo;
         if frame.is_none()
@@ -436,9 +441,15 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
         }
     }
 
-    fn act(&mut self, action: Action, now: Time, frame: Option<Frame<'_>>) {
+    fn act(&mut self, action: Action, frame: Option<Frame<'_>>) {
         match action {
-            Action::Deliver { s } => self.deliver(s, now, frame),
+            Action::Deliver { s } => {
+                let (Some(frame), Some(point)) = (frame, self.session.resume_point()) else {
+                    debug_assert!(false, "a dispatch is delivered out of a frame, inside a session");
+                    return;
+                };
+                self.deliver(point.session, s, frame);
+            }
             Action::Duplicate { s } => {
                 add(&self.tools.stats.duplicates, 1);
                 self.handler.duplicate(s);
@@ -497,21 +508,18 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
         }
     }
 
-    fn deliver(&mut self, s: u64, now: Time, frame: Option<Frame<'_>>) {
-        let (Some(Frame { encoding, envelope, routing, fields }), Some(point)) = (frame, self.session.resume_point()) else {
-            debug_assert!(false, "a dispatch is delivered out of a frame, inside a session");
-            return;
-        };
+    fn deliver(&mut self, session: u64, s: u64, frame: Frame<'_>) {
+        let Frame { encoding, envelope, routing, fields, stamp } = frame;
         add(&self.tools.stats.events, 1);
         self.handler.dispatch(Dispatched {
             envelope,
             encoding,
-            routing,
+            routing: *routing,
             fields,
-            session: point.session,
+            session,
             s,
-            received_at: now,
-            received_unix_us: self.tools.clock.unix_us(),
+            received_at: stamp.at,
+            received_unix_us: stamp.unix_us,
         });
     }
 

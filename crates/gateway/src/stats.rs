@@ -137,9 +137,10 @@ pub struct ShardStats {
     pub losses: Losses,
 }
 
-/// Adds to a counter.
+/// Adds to a counter. Only the shard's driver writes, whoever reads: so this need not be one indivisible step, of which an event would take
+/// four.
 pub(crate) fn add(counter: &AtomicU64, n: u64) {
-    counter.fetch_add(n, Relaxed);
+    counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
 }
 
 impl ShardStats {

@@ -67,6 +67,12 @@ impl Link {
         usize::try_from(beats).unwrap_or(KEPT_MAX).min(KEPT_MAX)
     }
 
+    /// Bytes have arrived.
+    #[inline]
+    pub(crate) fn heard(&mut self, now: Time) {
+        self.last_bytes = now;
+    }
+
     fn is_zombie(&self, now: Time) -> bool {
         let Some(since) = self.unacked_since else { return false };
         let silent = now.since(self.last_bytes.max(since)) >= self.interval;
@@ -78,7 +84,7 @@ impl Session {
     /// Bytes have arrived.
     pub(crate) fn heard(&mut self, now: Time) {
         if let Some(link) = self.link() {
-            link.last_bytes = now;
+            link.heard(now);
         }
     }
 

@@ -5,12 +5,44 @@
 
 use std::time::Duration;
 
-use trunkline_discord::{Dice, Envelope, Op, Time};
+use trunkline_discord::{Dice, Envelope, EventKind, Op, Time};
 
 use crate::session::{Session, Stage, State};
 use crate::{Action, Cause, LostCause, Report, Timer};
 
+/// A dispatch that comes next in its session, as [`Session::follow`] answers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Following {
+    /// The session's ordinal.
+    pub session: u64,
+    /// Its sequence number.
+    pub s: u64,
+}
+
 impl Session {
+    /// What [`Session::step`] does with a frame in the usual case, which is nearly every frame: a documented event of a live session
+    /// whose number comes next. It is to be delivered, and nothing else follows from it. For all other frames the answer is `None`, and
+    /// nothing has changed: they are for `step`.
+    ///
+    /// It exists because `step` takes the frame by value and answers with a list, which costs more than this decision.
+    #[inline]
+    pub fn follow(&mut self, envelope: &Envelope<'_>, now: Time) -> Option<Following> {
+        let (State::Live { link, .. }, Op::Dispatch, Some(s), Some(point)) = (&mut self.state, envelope.op, envelope.s, &mut self.held)
+        else {
+            return None;
+        };
+        // A name that nobody knows may be none at all.
+        let own = matches!(envelope.kind, EventKind::Ready | EventKind::Resumed | EventKind::Unknown);
+        if own || point.s.checked_add(1) != Some(s) {
+            return None;
+        }
+        link.heard(now);
+        point.s = s;
+        self.bad_frames = 0;
+        self.duplicates = 0;
+        Some(Following { session: point.session, s })
+    }
+
     pub(crate) fn frame(&mut self, envelope: Envelope<'_>, now: Time, dice: &mut Dice, todo: &mut Vec<Action>) {
         if !self.has_socket() {
             return;

@@ -15,7 +15,7 @@ pub enum Input<'a> {
     OpenFailed,
     /// Any bytes arrived on the socket, whole frame or not: it is alive.
     Bytes,
-    /// One decoded frame. If a [`Action::Deliver`](crate::Action::Deliver) follows, it is about this frame.
+    /// One decoded frame (which [`Session::follow`](crate::Session::follow) did not take). If a [`Action::Deliver`](crate::Action::Deliver) follows, it is about this frame.
     Frame(Envelope<'a>),
     /// A frame that cannot be decoded, is over a limit, or a decompressor that lost its way.
     BadFrame,

@@ -2,7 +2,8 @@
 //!
 //! [`Session::step`] takes one [`Input`], a clock value and a dice, and says what follows as [`Action`]s. It keeps
 //! every rule of Discord's gateway life cycle: hello, heartbeats, identify, ready, resume, invalid sessions, close
-//! codes, send limits. A driver owns the socket, the timers and the identify queue, and does as it is told.
+//! codes, send limits. A driver owns the socket, the timers and the identify queue, and does as it is told. Nearly every
+//! frame is an event that comes next in a live session; [`Session::follow`] takes those at a fraction of the cost.
 //!
 //! What never happens here: no socket, no timer, no clock, no randomness of its own, no logging, no panic on any
 //! input. The session never learns what a socket is, nor who consumes its events.
@@ -31,6 +32,7 @@ mod session;
 
 pub use action::{Action, Timer};
 pub use config::{Config, Limits};
+pub use frames::Following;
 pub use input::Input;
 pub use point::{PointError, ResumePoint};
 pub use report::{Cause, LostCause, Notice, Refusal, Report, StopReason};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use trunkline_discord::{Dice, Encoding, Object, Op, Time};
-use trunkline_session::{Action, Input, Phase, Refusal, Report, Timer};
+use trunkline_session::{Action, Config, Input, Phase, Refusal, Report, Timer};
 
 use crate::rig::*;
 
@@ -134,20 +134,30 @@ fn heal(rig: &mut Rig) {
     panic!("not live again: {:?}", rig.session.state());
 }
 
-/// Runs `steps` of chaos, then heals; the rig, for what a caller wants to count.
-fn run(seed: u64, steps: usize, stored_point: bool) -> Rig {
-    let mut chance = Dice::new(seed);
+/// What happens next in a run: mostly what helps.
+fn draw(rig: &Rig, chance: &mut Dice) -> (u64, u64) {
+    let what = if chance.chance(0.5) { helpful(rig.phase()) } else { chance.below(46) };
+    (what, chance.next_u64() >> chance.below(64))
+}
+
+/// Limits that a run comes by.
+fn narrow() -> Config {
     let mut config = config();
     config.limits.duplicates_max = 20;
     config.limits.commands_max = 50;
-    let mut rig = Rig::seeded(config, stored_point.then(stored), seed);
+    config
+}
+
+/// Runs `steps` of chaos, then heals; the rig, for what a caller wants to count.
+fn run(seed: u64, steps: usize, stored_point: bool) -> Rig {
+    let mut chance = Dice::new(seed);
+    let mut rig = Rig::seeded(narrow(), stored_point.then(stored), seed);
     let mut witness = Witness::default();
     let mut seen = 0;
     let mut delivered = (0, 0);
     for _ in 0..steps {
         let before = rig.phase();
-        let what = if chance.chance(0.5) { helpful(before) } else { chance.below(46) };
-        let amount = chance.next_u64() >> chance.below(64);
+        let (what, amount) = draw(&rig, &mut chance);
         if what == 4 && before != Phase::Opening {
             continue;
         }
@@ -202,6 +212,24 @@ proptest! {
     fn random_inputs_in_random_order_never_break_a_rule(seed: u64, stored_point: bool) {
         println!("seed={seed}");
         run(seed, 600, stored_point);
+    }
+
+    #[test]
+    fn a_driver_that_lets_events_follow_sees_what_one_does_that_steps_with_each(seed: u64, stored_point: bool) {
+        println!("seed={seed}");
+        let mut chance = Dice::new(seed);
+        let [mut follows, mut steps] = [true, false].map(|follows| {
+            let mut rig = Rig::seeded(narrow(), stored_point.then(stored), seed);
+            rig.follows = follows;
+            rig
+        });
+        for _ in 0..600 {
+            let (what, amount) = draw(&steps, &mut chance);
+            assert_eq!(shake(&mut follows, what, amount), shake(&mut steps, what, amount), "{what} {amount}");
+            assert_eq!(follows.session.state(), steps.session.state());
+            assert_eq!(follows.session.resume_point(), steps.session.resume_point());
+        }
+        assert_eq!(follows.log, steps.log);
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use trunkline_discord::{Compression, Dice, Encoding, Envelope, Intents, Object, Op, Time, Token};
 use trunkline_etf::{Limits as TermLimits, Value};
-use trunkline_session::{Action, Cause, Config, Input, Notice, Phase, Report, ResumePoint, Session, StopReason, Timer};
+use trunkline_session::{Action, Cause, Config, Following, Input, Notice, Phase, Report, ResumePoint, Session, StopReason, Timer};
 
 pub(crate) const INTERVAL_MS: u64 = 41_250;
 pub(crate) const INTERVAL: Duration = Duration::from_millis(INTERVAL_MS);
@@ -23,6 +23,8 @@ pub(crate) struct Rig {
     pub(crate) now: Time,
     pub(crate) dice: Dice,
     timers: [Option<Time>; 6],
+    /// Frames go by `follow` first, as drivers let them; without, all of them are for `step`.
+    pub(crate) follows: bool,
     /// Everything that was ever asked, with its time.
     pub(crate) log: Vec<(Time, Action)>,
 }
@@ -59,7 +61,7 @@ impl Rig {
     pub(crate) fn seeded(config: Config, resume: Option<ResumePoint>, seed: u64) -> Rig {
         let (session, notice) = Session::new(config, resume, 3);
         let now = Time::from_millis(1_000_000);
-        Rig { session, notice, now, dice: Dice::new(seed), timers: [None; 6], log: Vec::new() }
+        Rig { session, notice, now, dice: Dice::new(seed), timers: [None; 6], follows: true, log: Vec::new() }
     }
 
     /// Gives one input; what follows from it.
@@ -79,6 +81,14 @@ impl Rig {
 
     pub(crate) fn frame(&mut self, json: &str) -> Vec<Action> {
         let envelope = Envelope::decode(Encoding::Json, json.as_bytes(), &TermLimits::GATEWAY).expect("a test's own frame");
+        if self.follows
+            && let Some(Following { session, s }) = self.session.follow(&envelope, self.now)
+        {
+            assert_eq!(self.session.resume_point().map(|point| (point.session, point.s)), Some((session, s)));
+            let deliver = Action::Deliver { s };
+            self.log.push((self.now, deliver.clone()));
+            return vec![deliver];
+        }
         self.give(Input::Frame(envelope))
     }
 

@@ -7,7 +7,6 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use trunkline_cache::{Cache, CacheConfig, Users};
@@ -17,7 +16,8 @@ use trunkline_discord::{
 };
 use trunkline_etf::{EtfWriter, Limits, TermWrite};
 use trunkline_gateway::inflate::{InflateLimits, Inflater};
-use trunkline_session::{Action, Config, Input, Session};
+use trunkline_gateway::{Clock, Stamp, Watch};
+use trunkline_session::{Action, Config, Following, Input, Session};
 use trunkline_sim::Mix;
 
 use crate::stream::{Best, PIECE, zstd_stream};
@@ -114,6 +114,7 @@ fn of_mix(mix: Mix, events: usize, rounds: u32) -> Result<Costs> {
 /// Everything an event passes.
 pub(crate) struct Way {
     inflater: Inflater,
+    watch: Watch,
     shard: Shard,
     until: Until,
     /// Events that came as far as they should.
@@ -128,7 +129,6 @@ struct Shard {
     hub: Hub,
     out: Vec<trunkline_delivery::Action>,
     sent: Vec<EntryId>,
-    began: Instant,
 }
 
 impl Way {
@@ -151,14 +151,15 @@ impl Way {
             session.step(input, Time::ZERO, &mut dice, &mut todo);
         }
         todo.clear();
-        let shard = Shard { session, dice, todo, cache, hub, out, sent: Vec::new(), began: Instant::now() };
+        let shard = Shard { session, dice, todo, cache, hub, out, sent: Vec::new() };
         let inflater = Inflater::new(Compression::ZstdStream, InflateLimits::default())?;
-        let mut way = Way { inflater, shard, until: Until::Sent, taken: 0 };
+        let mut way = Way { inflater, watch: Watch::new(Clock::new()), shard, until: Until::Sent, taken: 0 };
         for frame in start {
             let mut fields = Fields::new(Encoding::Etf);
             let (envelope, routing) = Envelope::decode_fields(frame, &Limits::GATEWAY, &mut fields)?;
+            let stamp = way.watch.message(frame.len());
             // What was recorded before may have a HELLO of its own.
-            if envelope.op == Op::Dispatch && !way.shard.frame(&envelope, routing, &fields, Until::Sent) {
+            if envelope.op == Op::Dispatch && !way.shard.frame(&envelope, &routing, &fields, stamp, Until::Sent) {
                 return Err(format!("the session does not deliver what the simulator told at its start: {:?}", envelope.t).into());
             }
         }
@@ -173,17 +174,21 @@ impl Way {
             self.taken += 1;
             return;
         }
+        let stamp = self.watch.message(plain.len());
         let mut fields = Fields::new(Encoding::Etf);
-        let (envelope, routing) = Envelope::decode_fields(plain, &Limits::GATEWAY, &mut fields).expect("a sound event");
+        let decoded = &Envelope::decode_fields(plain, &Limits::GATEWAY, &mut fields);
+        let (envelope, routing) = decoded.as_ref().expect("a sound event");
         self.taken += u64::from(match self.until {
             Until::Decoded => black_box((envelope, routing)).0.op == Op::Dispatch,
-            until => self.shard.frame(&envelope, routing, &fields, until),
+            until => self.shard.frame(envelope, routing, &fields, stamp, until),
         });
     }
 
     /// Of everything so far.
     pub(crate) fn acknowledge(&mut self) {
-        self.shard.hub.acked(STREAM, &self.shard.sent, self.shard.now(), &mut self.shard.out);
+        // As before every batch of frames.
+        let now = self.watch.look().at;
+        self.shard.hub.acked(STREAM, &self.shard.sent, now, &mut self.shard.out);
         self.shard.sent.clear();
         self.shard.out.clear();
         // A checkpoint would take them.
@@ -192,19 +197,23 @@ impl Way {
 }
 
 impl Shard {
-    fn now(&self) -> Time {
-        Time::ZERO + self.began.elapsed()
+    /// What the session gives to deliver.
+    fn next(&mut self, envelope: &Envelope<'_>, now: Time) -> Option<Following> {
+        if let Some(following) = self.session.follow(envelope, now) {
+            return Some(following);
+        }
+        self.session.step(Input::Frame(envelope.clone()), now, &mut self.dice, &mut self.todo);
+        let s = self.todo.drain(..).find_map(|action| if let Action::Deliver { s } = action { Some(s) } else { None })?;
+        Some(Following { session: self.session.resume_point()?.session, s })
     }
 
     /// Whether the session gave it to deliver.
-    fn frame(&mut self, envelope: &Envelope<'_>, routing: Routing, fields: &Fields<'_>, until: Until) -> bool {
-        let now = self.now();
-        self.session.step(Input::Frame(envelope.clone()), now, &mut self.dice, &mut self.todo);
-        let delivered = self.todo.drain(..).find_map(|action| if let Action::Deliver { s } = action { Some(s) } else { None });
-        let (Some(s), Some(point)) = (delivered, self.session.resume_point()) else { return false };
+    fn frame(&mut self, envelope: &Envelope<'_>, routing: &Routing, fields: &Fields<'_>, stamp: Stamp, until: Until) -> bool {
+        let Some(Following { session, s }) = self.next(envelope, stamp.at) else { return false };
         if until == Until::Delivered {
             return true;
         }
+        let routing = *routing;
         let name = envelope.t.as_deref().unwrap_or_default();
         let kind = EventKind::from_name(name);
         self.cache.expect(kind, routing);
@@ -216,7 +225,7 @@ impl Shard {
         }
         let event = Event {
             shard: SHARD,
-            session: point.session,
+            session,
             s,
             epoch: 1,
             kind,
@@ -226,10 +235,10 @@ impl Shard {
             previous: change.previous,
             origin: change.origin,
             routing,
-            received_at_unix_us: now.as_micros(),
-            received_at: now,
+            received_at_unix_us: stamp.unix_us,
+            received_at: stamp.at,
         };
-        self.hub.offer(Slot(0), Arc::new(event), now, &mut self.out);
+        self.hub.offer(Slot(0), Arc::new(event), stamp.at, &mut self.out);
         for action in self.out.drain(..) {
             if let trunkline_delivery::Action::Send { entry, .. } = action {
                 self.sent.push(entry);
