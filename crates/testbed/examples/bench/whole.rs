@@ -94,8 +94,10 @@ fn of_mix(mix: Mix, events: usize, rounds: u32) -> Result<Costs> {
     for _ in 0..rounds {
         for (nth, best) in bests.iter_mut().enumerate() {
             let (until, config) = STAGES.get(nth).map_or((Until::Sent, few), |(until, _)| (*until, CacheConfig::default()));
-            // Without a session there is no world either.
-            let mut way = Way::new(if until < Until::Delivered { &[] } else { &start }, config)?;
+            // All of them begin where a world has just been built, though only some of them look at it: the processor has then had as much else
+            // to do since it last saw these events, and remembers as little of their branches. Were it not so, what it has to learn anew
+            // would count as the cost of the first stage with a world.
+            let mut way = Way::new(&start, config)?;
             way.until = until;
             for (piece, frames) in packed.chunks(PIECE).enumerate() {
                 best.note(piece, || frames.iter().for_each(|frame| way.take(frame)));
