@@ -59,8 +59,7 @@ impl Hub {
     /// The groups, and what their decisions reach.
     fn split<'a>(&'a mut self, now: Time, out: &'a mut Vec<Action>) -> (&'a mut Vec<Group>, Core<'a>) {
         let (then, unix_us) = self.moment;
-        let since_us = u64::try_from(now.since(then).as_micros()).unwrap_or(u64::MAX);
-        let unix_us = unix_us.saturating_add(since_us);
+        let unix_us = unix_us.saturating_add(now.as_micros().saturating_sub(then.as_micros()));
         (&mut self.groups, Core { logs: &mut self.logs, out, now, unix_us, stopping: self.stopping })
     }
 

@@ -119,14 +119,27 @@ impl Log {
         self.live
     }
 
+    #[inline]
     pub(crate) fn append(&mut self, entry: Entry) -> u64 {
         let position = self.next;
         self.next += 1;
-        self.place(position, entry);
+        // Mostly the last chunk has a place for it, and what was there needs no dropping.
+        if entry.location.is_none()
+            && let Some(index) = self.index(position)
+            && let Some(Some(chunk)) = self.chunks.get_mut(index)
+            && let Some(place @ None) = chunk.entries.get_mut(position as usize % CHUNK)
+        {
+            *place = Some(entry);
+            chunk.live += 1;
+            self.live += 1;
+        } else {
+            self.place(position, entry);
+        }
         position
     }
 
     /// Puts an entry at its position. Only restoring puts one anywhere but at the end, before anything is appended.
+    #[inline(never)]
     pub(crate) fn place(&mut self, position: u64, entry: Entry) {
         let number = position / CHUNK as u64;
         if self.chunks.is_empty() {
@@ -149,6 +162,7 @@ impl Log {
         *place = Some(entry);
     }
 
+    #[inline]
     fn index(&self, position: u64) -> Option<usize> {
         usize::try_from((position / CHUNK as u64).checked_sub(self.first_chunk)?).ok()
     }

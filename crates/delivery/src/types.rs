@@ -3,6 +3,7 @@
 //! Nothing here decides anything.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use trunkline_discord::{Event, Gap, ShardId};
@@ -24,12 +25,19 @@ pub struct StreamId(pub u64);
 pub type WorkerId = Arc<str>;
 
 /// One entry of one shard's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntryId {
     /// The shard's place in the hub.
     pub slot: Slot,
     /// Rises by one per entry of the shard, is never used again, and goes on over restarts.
     pub position: u64,
+}
+
+/// As one number, of which a hash takes one step: slots are few, and positions do not come near their upper bits.
+impl Hash for EntryId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.position ^ u64::from(self.slot.0) << 44);
+    }
 }
 
 /// What an entry carries. A gap is an entry too: held, delivered and acknowledged like an event.
