@@ -3,12 +3,13 @@
 //! Most changes of messages are asked for by nobody. So they can be kept beside the message as they came ([`Changes`]), and the message that
 //! they make ([`Changes::applied`]) is written when somebody wants it. The rules are those of Discord docs, Gateway Events: Messages.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use trunkline_etf::Value;
 
 use crate::Object;
 use crate::edit::{self, Reaction};
+use crate::previous::Changed;
 
 pub use crate::edit::{merged_if, with_vote, without, without_reactions};
 
@@ -66,13 +67,25 @@ pub struct Changes {
     before: Option<Arc<Changes>>,
     count: usize,
     bytes: u64,
+    /// Who was told the message with these changes: what was written for them is where more changes go on from, as long as they keep it.
+    told: OnceLock<Weak<Changed>>,
 }
 
 impl Changes {
     /// One change more.
     pub fn and(before: Option<Arc<Changes>>, last: MessageChange) -> Arc<Changes> {
         let (count, bytes) = before.as_ref().map_or((0, 0), |before| (before.count, before.bytes));
-        Arc::new(Changes { count: count + 1, bytes: bytes + last.bytes(), last, before })
+        Arc::new(Changes { count: count + 1, bytes: bytes + last.bytes(), last, before, told: OnceLock::new() })
+    }
+
+    /// The message with these changes is told to somebody, the first time or again.
+    pub(crate) fn tell(&self, told: &Arc<Changed>) {
+        self.told.get_or_init(|| Arc::downgrade(told));
+    }
+
+    /// What somebody still keeps of it was written of this message, if anything was.
+    fn written(&self, message: &Object) -> Option<Object> {
+        self.told.get()?.upgrade()?.written_of(message)
     }
 
     /// How many there are.
@@ -85,15 +98,21 @@ impl Changes {
         self.bytes
     }
 
-    /// The message that they make of one.
+    /// The message that they make of one. What was written of it for one who was told before is gone on from: of a message that is edited again
+    /// and again each state before an edit takes one step, not all since the first.
     pub fn applied(&self, message: &Object) -> Object {
         let mut each: Vec<&MessageChange> = Vec::with_capacity(self.count);
-        let mut next = Some(self);
+        let (mut next, mut from) = (Some(self), None);
         while let Some(changes) = next {
+            from = changes.written(message);
+            if from.is_some() {
+                break;
+            }
             each.push(&changes.last);
             next = changes.before.as_deref();
         }
-        each.iter().rev().fold(message.clone(), |message, change| change.change(message.value()).unwrap_or(message))
+        let from = from.unwrap_or_else(|| message.clone());
+        each.iter().rev().fold(from, |message, change| change.change(message.value()).unwrap_or(message))
     }
 }
 

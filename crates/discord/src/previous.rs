@@ -19,16 +19,29 @@ enum Form {
     Changed(Arc<Changed>),
 }
 
-struct Changed {
+/// A message with changes, for whom it was told.
+pub(crate) struct Changed {
     message: Object,
     changes: Arc<Changes>,
     whole: OnceLock<Object>,
 }
 
+impl Changed {
+    /// What was written, if it was made of this very message.
+    pub(crate) fn written_of(&self, message: &Object) -> Option<Object> {
+        let same = |one: &Object, other: &Object| {
+            one.encoding == other.encoding && one.bytes.as_ptr() == other.bytes.as_ptr() && one.bytes.len() == other.bytes.len()
+        };
+        self.whole.get().filter(|_| same(&self.message, message)).cloned()
+    }
+}
+
 impl Previous {
     /// A message with what has changed it.
     pub fn changed(message: Object, changes: Arc<Changes>) -> Previous {
-        Previous(Form::Changed(Arc::new(Changed { message, changes, whole: OnceLock::new() })))
+        let changed = Arc::new(Changed { message, changes, whole: OnceLock::new() });
+        changed.changes.tell(&changed);
+        Previous(Form::Changed(changed))
     }
 
     /// Bytes of memory that it keeps alive, with what it takes when it is written: the same all the time, so that what was added to a sum can be
@@ -74,12 +87,18 @@ impl PartialEq for Previous {
 
 impl Eq for Previous {}
 
+impl fmt::Debug for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Previous({:?}, {} changes)", self.message, self.changes.count())
+    }
+}
+
 /// Nothing of what is inside: that belongs to users.
 impl fmt::Debug for Previous {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Form::Whole(object) => object.fmt(f),
-            Form::Changed(changed) => write!(f, "Previous({:?}, {} changes)", changed.message, changed.changes.count()),
+            Form::Changed(changed) => changed.fmt(f),
         }
     }
 }
@@ -88,7 +107,7 @@ impl fmt::Debug for Previous {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use bytes::Bytes;
-    use trunkline_etf::{Encoding, Value};
+    use trunkline_etf::{Encoding, EtfWriter, TermWrite, Value};
 
     use super::*;
     use crate::message::MessageChange;
@@ -109,5 +128,41 @@ mod tests {
         assert_eq!(previous, Previous::from(json(r#"{"content":"b"}"#)));
         assert!(!format!("{previous:?} {:?}", Previous::from(json("{}"))).contains('{'));
         assert_eq!(previous.into_object().value().get("content").and_then(Value::as_str).as_deref(), Some("b"));
+    }
+
+    /// A message or update as ETF: one that changes nothing hands on the very bytes that it was given.
+    fn etf(content: &str) -> Object {
+        let mut out = EtfWriter::term().with_atom_keys();
+        out.begin_map(1);
+        out.key("content");
+        out.str(content);
+        out.end_map();
+        Object { encoding: Encoding::Etf, bytes: Bytes::from(out.into_vec()) }
+    }
+
+    #[test]
+    fn of_a_message_that_is_edited_again_and_again_each_state_takes_the_step_from_the_one_before() {
+        let message = etf("first");
+        let (mut changes, mut told) = (None, Vec::<Previous>::new());
+        for step in 0..16 {
+            // Every second edit says nothing new.
+            let next = Changes::and(changes.take(), MessageChange::Update(etf(&format!("edit {}", step / 2))));
+            let previous = Previous::changed(message.clone(), next.clone());
+            assert_eq!(*previous, etf(&format!("edit {}", step / 2)));
+            if step % 2 == 1 {
+                assert_eq!(previous.bytes.as_ptr(), told[step - 1].bytes.as_ptr(), "it is made of the one before and not of the first");
+            }
+            told.push(previous);
+            changes = Some(next);
+        }
+        let last = changes.unwrap();
+        assert_eq!(last.applied(&message).bytes.as_ptr(), told[14].bytes.as_ptr());
+        // Nothing is kept for states that nobody keeps, and what was written of another message is not this one's.
+        assert_eq!(last.applied(&Object::copy_of(message.value())), etf("edit 7"));
+        assert_ne!(last.applied(&Object::copy_of(message.value())).bytes.as_ptr(), told[14].bytes.as_ptr());
+        drop(told);
+        assert_eq!(last.applied(&message), etf("edit 7"));
+        let again = Previous::changed(message.clone(), last.clone());
+        assert_eq!((&*again, again.clone().into_object()), (&etf("edit 7"), etf("edit 7")));
     }
 }
