@@ -26,6 +26,8 @@ const CODEC: RowCodec = RowCodec {
     },
     key: |place| Some(key(place.table, place.guild_id, place.id)),
     json: |_, value| String::from_utf8(value.to_vec()).ok(),
+    with: |_, _, _| None,
+    items: |_, _| None,
     value: |_, json| Some(json.as_bytes().to_vec()),
     form: b'{',
 };

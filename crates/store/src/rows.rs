@@ -2,6 +2,8 @@
 //!
 //! The store does not know how cache rows are made. Whoever does passes a [`RowCodec`] in.
 
+use crate::Objects;
+
 /// The tables of objects. The numbers are part of nothing stored; names are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -143,17 +145,50 @@ pub struct RowCodec {
     pub key: fn(Place) -> Option<Vec<u8>>,
     /// A row's value as JSON; `None`: it has no JSON form, and is kept as it is.
     pub json: fn(Place, &[u8]) -> Option<String>,
+    /// The same, with the values of a JSON object in the place of its own under the same keys, or behind them.
+    pub with: fn(Place, &[u8], &str) -> Option<String>,
+    /// The elements of a row that is a list, as JSON, with their ids; what has no id is left out.
+    pub items: fn(Place, &[u8]) -> Option<Objects>,
     /// A row's value made of JSON; `None`: that is no such object.
     pub value: fn(Place, &str) -> Option<Vec<u8>>,
     /// First byte of values in their present form. Those are loaded as they are; of others that have JSON, the value is made of it.
     pub form: u8,
 }
 
-/// Whether PostgreSQL's `jsonb` surely takes a text that is JSON: it refuses the character U+0000. (What else it refuses,
-/// such as half a surrogate pair or a number of a hundred thousand digits, it says itself.)
-pub(crate) fn has_no_nul(json: &str) -> bool {
-    // An escaped backslash before "u0000" is taken for one too; then the object is kept as bytes, which loses nothing.
-    !json.contains("\\u0000")
+/// Bytes of `\u0000`.
+const ESCAPE: usize = 6;
+
+/// What lies in the place of what PostgreSQL's `jsonb` takes in no text: U+0000 and halves of surrogate pairs. (What else it refuses, such as
+/// a number of a hundred thousand digits, it says itself.)
+const INSTEAD: &str = "\\ufffd";
+
+/// A text that is JSON, with [`INSTEAD`] of each character that `jsonb` does not take; `None`: it has none.
+pub(crate) fn for_jsonb(json: &str) -> Option<String> {
+    // Nearly every text ends here.
+    if !json.contains("\\u0000") && !json.contains("\\ud") && !json.contains("\\uD") {
+        return None;
+    }
+    let escape = |at: usize| -> Option<u16> {
+        let digits = json.get(at..)?.strip_prefix("\\u")?.get(..ESCAPE - 2)?;
+        digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
+    };
+    let (mut out, mut done, mut at) = (String::new(), 0, 0);
+    while let Some(next) = json.get(at..).and_then(|rest| rest.find('\\')) {
+        at += next;
+        at += match (escape(at), escape(at + ESCAPE)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 2 * ESCAPE,
+            (Some(0 | 0xD800..=0xDFFF), _) => {
+                out.push_str(json.get(done..at).unwrap_or_default());
+                out.push_str(INSTEAD);
+                done = at + ESCAPE;
+                ESCAPE
+            }
+            (Some(_), _) => ESCAPE,
+            // A backslash and the character that it stands before.
+            (None, _) => 1 + json.get(at + 1..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8),
+        };
+    }
+    (!out.is_empty()).then(|| out + json.get(done..).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -170,8 +205,24 @@ mod tests {
     }
 
     #[test]
-    fn a_nul_in_any_text_is_seen() {
-        assert!(!has_no_nul(r#"{"a":"\u0000"}"#));
-        assert!(has_no_nul(r#"{"a":"\u0001"}"#));
+    fn what_jsonb_does_not_take_of_a_text_is_replaced_and_nothing_else() {
+        for (text, made) in [
+            (r#"{"a":"\u0000"}"#, Some(r#"{"a":"\ufffd"}"#)),
+            (r#"{"\u0000\u0000":"x\u0000y\u0001"}"#, Some(r#"{"\ufffd\ufffd":"x\ufffdy\u0001"}"#)),
+            (r#"["\ud800","\uDC00\uD83D"]"#, Some(r#"["\ufffd","\ufffd\ufffd"]"#)),
+            (r#"["\ud83d\ude00","\ud83d\ud83d\ude00"]"#, Some(r#"["\ud83d\ude00","\ufffd\ud83d\ude00"]"#)),
+            // A backslash before "u0000", which is no escape.
+            (r#"{"a":"\\u0000"}"#, None),
+            (r#"{"a":"\\\u0000"}"#, Some(r#"{"a":"\\\ufffd"}"#)),
+            (r#"{"a":"\u0001 \ud83d\ude00 é"}"#, None),
+            (r#"{"a":"u0000"}"#, None),
+            // No JSON: the server says so.
+            ("\\ud", None),
+            ("\\u0000", Some("\\ufffd")),
+            ("\\u+00d \\ud8é \\é \\", None),
+            ("", None),
+        ] {
+            assert_eq!(for_jsonb(text).as_deref(), made, "{text}");
+        }
     }
 }

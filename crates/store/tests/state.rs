@@ -128,6 +128,89 @@ async fn every_object_is_found_by_its_id_and_an_unknown_one_is_none() {
 }
 
 #[tokio::test]
+async fn what_jsonb_does_not_hold_of_a_text_keeps_no_object_from_being_found_and_it_is_answered_whole() {
+    let url = shared().database();
+    let store = filled(&url);
+    let state = reader(&url).await;
+    let rows = [
+        (Table::Guilds, GUILD, 0, r#"{"id": "1099511627776", "name": "he\u0000re"}"#),
+        (Table::GuildStates, GUILD, 0, r#"{"stale": false, "member_count": 3, "gone_roles": ["6"]}"#),
+        (Table::Channels, GUILD, 50, r#"{"id": "50", "topic": "a\u0000"}"#),
+        (Table::Threads, GUILD, 60, r#"{"id": "60", "name": "\u0000", "parent_id": "50"}"#),
+        (Table::Messages, GUILD, 80, r#"{"id": "80", "channel_id": "50", "content": "a\u0000b"}"#),
+        (Table::Roles, GUILD, 5, r#"{"id": "5", "name": "ad\u0000min"}"#),
+        (Table::Emojis, GUILD, 0, r#"[{"id": "31", "name": "b\u0000"}, {"id": "30", "name": "a"}, {"name": "no id"}]"#),
+        (Table::Members, GUILD, 100, r#"{"roles": ["5", "6"], "nick": "Ni\u0000ck"}"#),
+        (Table::Users, 0, 101, r#"{"id": "101", "username": "Sec\u0000ond", "\u0000": null}"#),
+    ];
+    commit(&store, SHARD, &rows);
+    let whole = |id: u64| rows.iter().find(|row| row.2 == id).unwrap().3;
+    let same = |found: &str, told: &str| {
+        let [found, told] = [found, told].map(|text| serde_json::from_str::<serde_json::Value>(text).unwrap());
+        assert_eq!(found, told);
+    };
+    for found in [
+        state.channel(None, 50).await.unwrap(),
+        state.objects(None, GUILD, Table::Channels, 0, 1).await.unwrap().pop().map(|(_, json)| json),
+    ] {
+        same(&found.unwrap(), whole(50));
+    }
+    for which in [Threads::All, Threads::Guild(GUILD), Threads::Parent(50)] {
+        let found = state.threads(None, which, 0, 1).await.unwrap();
+        assert_eq!(ids(&found), [60]);
+        same(&found[0].1, whole(60));
+    }
+    same(&state.message(None, 50, 80).await.unwrap().unwrap(), whole(80));
+    same(&state.object(None, GUILD, Table::Roles, 5).await.unwrap().unwrap(), whole(5));
+    same(&state.user(None, 101).await.unwrap().unwrap(), whole(101));
+    same(&state.guild(None, GUILD).await.unwrap().unwrap(), r#"{"id": "1099511627776", "name": "he\u0000re", "member_count": 3}"#);
+    let emojis = state.emojis(None, GUILD).await.unwrap();
+    assert_eq!(ids(&emojis), [31, 30]);
+    same(&emojis[0].1, r#"{"id": "31", "name": "b\u0000"}"#);
+    same(&state.emoji(None, GUILD, 30).await.unwrap().unwrap(), r#"{"id": "30", "name": "a"}"#);
+
+    // A member by its role, by its names, whatever is asked for, and without the roles that are gone.
+    assert_eq!(state.members_with_role(None, GUILD, 5, 0, 10).await.unwrap(), [100]);
+    assert!(state.user_in_guilds(None, 100, &[GUILD], &[5]).await.unwrap());
+    let user = r#"{"id": "100", "username": "first", "global_name": "Erste"}"#;
+    let member = format!(r#"{{"user": {user}, "roles": ["5"], "nick": "Ni\u0000ck"}}"#);
+    for (query, id) in [("NI", 100), ("ni\0c", 100), ("ck", 100), ("sec", 101), ("c\0ond", 101)] {
+        let found = state.search_members(None, GUILD, query, 0, 10).await.unwrap();
+        assert_eq!(ids(&found), [id], "{query:?}");
+        if id == 100 {
+            same(&found[0].1, &member);
+        } else {
+            same(&found[0].1, &format!(r#"{{"user": {}, "nick": null, "roles": []}}"#, whole(101)));
+        }
+    }
+    same(&state.object(None, GUILD, Table::Members, 100).await.unwrap().unwrap(), &member);
+
+    // A list that lies as bytes, since something else in it is refused, is answered too.
+    commit(&store, SHARD, &[(Table::Emojis, GUILD, 0, r#"[{"id": "31"}, {"id": "30", "name": "a", "n": 1e999999}]"#)]);
+    sql(&url, "DO $$ BEGIN ASSERT (SELECT count(*) = 1 FROM trunkline.emojis WHERE data IS NULL); END $$");
+    // (What the tests' codec makes of that number does not matter here.)
+    sql(&url, r#"UPDATE trunkline.emojis SET raw = convert_to('[{"id": "31", "name": "\u0000"}]', 'utf8')"#);
+    same(&state.emoji(None, GUILD, 31).await.unwrap().unwrap(), r#"{"id": "31", "name": "\u0000"}"#);
+
+    // Written by a person or over the state API, it is what they wrote.
+    sql(&url, "UPDATE trunkline.channels SET data = data || '{\"topic\": \"theirs\"}' WHERE id = 50");
+    same(&state.channel(None, 50).await.unwrap().unwrap(), r#"{"id": "50", "topic": "theirs"}"#);
+    // Even in the words that lie there.
+    state.upsert(None, GUILD, Table::Roles, r#"{"5": {"id": "5", "name": "ad\ufffdmin"}}"#).await.unwrap();
+    same(&state.object(None, GUILD, Table::Roles, 5).await.unwrap().unwrap(), r#"{"id": "5", "name": "ad\ufffdmin"}"#);
+    // A user who stays as known is known whole under the other shard too.
+    sql(&url, "UPDATE trunkline.users SET shard = 3 WHERE id = 101");
+    state.put_members(None, GUILD, r#"{"101": {"roles": []}}"#, "{}", r#"{"101": {"id": "101"}}"#).await.unwrap();
+    sql(&url, "DELETE FROM trunkline.users WHERE id = 101 AND shard = 3");
+    same(&state.user(None, 101).await.unwrap().unwrap(), whole(101));
+    // A codec of another version reads nothing of the bytes: then the JSON is answered, as far as it goes.
+    let blind = trunkline_store::RowCodec { json: |_, _| None, with: |_, _, _| None, items: |_, _| None, ..CODEC };
+    let blind = StateReader::connect(&url, Options { rows: Some(blind), ..options() }).await.unwrap();
+    same(&blind.guild(None, GUILD).await.unwrap().unwrap(), r#"{"id": "1099511627776", "name": "he\ufffdre", "member_count": 3}"#);
+    assert!(blind.object(None, GUILD, Table::Members, 100).await.unwrap().unwrap().contains("\u{fffd}"));
+}
+
+#[tokio::test]
 async fn lists_page_ascending_and_searches_find_names_whatever_the_case() {
     let url = shared().database();
     let _store = filled(&url);
@@ -234,7 +317,7 @@ async fn a_deleted_role_is_nobodys_though_rows_of_members_still_name_it() {
     ] {
         assert!(list.len() > 1 && list.iter().all(|(_, json)| !json.contains(r#""6""#)), "{list:?}");
     }
-    assert_eq!(state.members_with_role(None, GUILD, 6, 0, 10).await.unwrap(), []);
+    assert_eq!(state.members_with_role(None, GUILD, 6, 0, 10).await.unwrap(), [0_u64; 0]);
     assert_eq!(state.members_with_role(None, GUILD, 5, 0, 10).await.unwrap(), [100]);
     assert_eq!(state.members_with_role(None, GUILD, GUILD, 0, 10).await.unwrap(), [100, 101, 102], "everybody has that one");
     for (user, roles, is) in
@@ -245,12 +328,12 @@ async fn a_deleted_role_is_nobodys_though_rows_of_members_still_name_it() {
     // Over the state API too: deleted, it is gone of members; put again, they have it.
     let state_of = |row: &str| row.contains(r#""gone_roles""#).then(|| row.to_owned());
     assert_eq!(state.delete(None, GUILD, Table::Roles, &[5]).await.unwrap(), 1);
-    assert_eq!(state.members_with_role(None, GUILD, 5, 0, 10).await.unwrap(), []);
+    assert_eq!(state.members_with_role(None, GUILD, 5, 0, 10).await.unwrap(), [0_u64; 0]);
     assert_eq!(roles(100).await, "[]");
     assert_eq!(state.upsert(None, GUILD, Table::Roles, r#"{"6": {"name": "again"}}"#).await.unwrap(), 1);
     assert_eq!(state.members_with_role(None, GUILD, 6, 0, 10).await.unwrap(), [100, 101]);
     assert_eq!(state.wipe(None, GUILD, Table::Roles).await.unwrap(), 1);
-    assert_eq!(state.members_with_role(None, GUILD, 6, 0, 10).await.unwrap(), []);
+    assert_eq!(state.members_with_role(None, GUILD, 6, 0, 10).await.unwrap(), [0_u64; 0]);
     // The row is still one that the process that holds the shards reads.
     drop(store);
     let store = Store::connect(&url, options()).unwrap();

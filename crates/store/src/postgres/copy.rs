@@ -40,6 +40,11 @@ impl CopyWriter {
         self.piece.put_i32(value);
     }
 
+    pub(crate) fn bool(&mut self, value: bool) {
+        self.piece.put_i32(1);
+        self.piece.put_u8(u8::from(value));
+    }
+
     pub(crate) fn null(&mut self) {
         self.piece.put_i32(-1);
     }

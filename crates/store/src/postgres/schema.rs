@@ -10,10 +10,11 @@ use super::link::{Conn, Fault};
 use crate::OpenError;
 
 /// Every migration: its version is its place, from 1.
-const MIGRATIONS: [(&str, &str); 3] = [
+const MIGRATIONS: [(&str, &str); 4] = [
     ("start", include_str!("../../migrations/0001_start.sql")),
     ("bounded columns", include_str!("../../migrations/0002_bounded_columns.sql")),
     ("packed", include_str!("../../migrations/0003_packed.sql")),
+    ("replaced", include_str!("../../migrations/0004_replaced.sql")),
 ];
 
 /// The version that this program makes and knows.

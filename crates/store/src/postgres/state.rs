@@ -96,16 +96,16 @@ const BOT_OF_GUILD: &str = "t.bot_id = coalesce($1, (SELECT g.bot_id FROM guilds
 /// The bot asked for, or any.
 pub(super) const ANY_BOT: &str = "($1::int8 IS NULL OR t.bot_id = $1)";
 /// A bot's shards share their users, and each saves those that its guilds name: the one saved last is the truth.
-const USER_OF_MEMBER: &str = "LEFT JOIN LATERAL (SELECT x.data, x.raw, x.username FROM users AS x WHERE x.guild_id = 0 AND x.id = t.id \
+const USER_OF_MEMBER: &str = "LEFT JOIN LATERAL (SELECT x.data, x.raw, x.packed, x.replaced, x.username FROM users AS x WHERE x.guild_id = 0 AND x.id = t.id \
                               AND x.bot_id = t.bot_id AND x.shard_count = t.shard_count ORDER BY x.updated_at DESC LIMIT 1) AS u ON true";
 /// Characters of a user's name that the column `username` holds: the name goes on in the object.
 const USERNAME_CHARS: u32 = 200;
 const STATE_OF_GUILD: &str = "LEFT JOIN guild_states AS s ON s.guild_id = t.guild_id AND s.id = 0 AND s.bot_id = t.bot_id \
                               AND s.shard_count = t.shard_count AND s.shard = t.shard";
-/// A member as it is handed out: the roles that were deleted are still in its row.
-const WITHOUT_GONE_ROLES: &str = "CASE WHEN s.data ? 'gone_roles' AND jsonb_typeof(t.data -> 'roles') = 'array' THEN jsonb_set(t.data, '{roles}', \
-                                  coalesce((SELECT jsonb_agg(e.r ORDER BY e.n) FROM jsonb_array_elements(t.data -> 'roles') \
-                                  WITH ORDINALITY AS e(r, n) WHERE NOT s.data -> 'gone_roles' @> e.r), '[]')) ELSE t.data END";
+/// Whether a member's row may name roles that were deleted, and those of its roles with which it is handed out then.
+const HAS_GONE_ROLES: &str = "s.data ? 'gone_roles' AND jsonb_typeof(t.data -> 'roles') = 'array'";
+const ROLES_LEFT: &str = "coalesce((SELECT jsonb_agg(e.r ORDER BY e.n) FROM jsonb_array_elements(t.data -> 'roles') \
+                          WITH ORDINALITY AS e(r, n) WHERE NOT s.data -> 'gone_roles' @> e.r), '[]')";
 /// What is known of guilds: their objects, and the states of those whose objects are not kept.
 const KNOWN_GUILDS: &str =
     "(SELECT bot_id, shard_count, guild_id FROM guilds UNION SELECT bot_id, shard_count, guild_id FROM guild_states)";
@@ -171,12 +171,13 @@ impl StateReader {
     /// See [`StateReader::user`].
     pub async fn users(&self, bot: Option<u64>, users: &[u64]) -> Result<Vec<Known>, StateError> {
         let (bot, ids) = (signed(bot), signed_all(users));
+        let whole = whole("t");
         // Members that a person has put here may hold their user themselves.
         let sql = format!(
             "SELECT bot_id, id, data, raw FROM (\
-               SELECT t.bot_id, t.bot_id AS id, t.data::text AS data, t.raw, 0 AS rank, t.updated_at FROM own_users AS t {CURRENT} \
+               SELECT t.bot_id, t.bot_id AS id, t.data::text AS data, {whole} AS raw, 0 AS rank, t.updated_at FROM own_users AS t {CURRENT} \
                WHERE t.bot_id = ANY($2) AND {ANY_BOT} \
-               UNION ALL SELECT t.bot_id, t.id, t.data::text, t.raw, 1, t.updated_at FROM users AS t {CURRENT} \
+               UNION ALL SELECT t.bot_id, t.id, t.data::text, {whole}, 1, t.updated_at FROM users AS t {CURRENT} \
                WHERE t.guild_id = 0 AND t.id = ANY($2) AND {ANY_BOT} \
                UNION ALL SELECT t.bot_id, t.id, (t.data -> 'user')::text, NULL, 2, t.updated_at FROM members AS t {CURRENT} \
                WHERE t.id = ANY($2) AND {ANY_BOT} AND t.data ? 'user') AS v ORDER BY rank, updated_at DESC"
@@ -184,7 +185,7 @@ impl StateReader {
         let rows = self.query(&sql, &[(&bot as _, Type::INT8), (&ids as _, Type::INT8_ARRAY)]).await?;
         let held = |row: &Row| {
             let (bot, id) = (number(row, 0), number(row, 1));
-            let json = self.json(Place { table: Table::Users, guild_id: 0, id }, row, 2)?;
+            let json = self.json(Place { table: Table::Users, guild_id: 0, id }, row, 2, None)?;
             Some(Known { bot, guild: 0, id, json })
         };
         Ok(rows.iter().filter_map(held).collect())
@@ -201,7 +202,7 @@ impl StateReader {
         Ok(rows.iter().map(|row| (number(row, 0), number(row, 1), number(row, 2))).collect())
     }
 
-    /// User names by id: those of the known ones, in the order asked.
+    /// User names by id, as the column `data` has them: those of the known ones, in the order asked.
     ///
     /// # Errors
     /// See [`StateReader::user`].
@@ -256,18 +257,14 @@ impl StateReader {
         let (bot, id) = (signed(bot), guild.cast_signed());
         let sql = format!(
             "SELECT (CASE WHEN s.data ->> 'member_count' IS NOT NULL THEN \
-             t.data || jsonb_build_object('member_count', s.data -> 'member_count') ELSE t.data END)::text, t.raw, s.data ->> 'member_count' \
-             FROM guilds AS t {CURRENT} {STATE_OF_GUILD} WHERE t.guild_id = $2 AND {ANY_BOT} ORDER BY t.updated_at DESC LIMIT 1"
+             t.data || jsonb_build_object('member_count', s.data -> 'member_count') ELSE t.data END)::text, {whole}, \
+             CASE WHEN s.data ->> 'member_count' IS NOT NULL THEN jsonb_build_object('member_count', s.data -> 'member_count')::text END \
+             FROM guilds AS t {CURRENT} {STATE_OF_GUILD} WHERE t.guild_id = $2 AND {ANY_BOT} ORDER BY t.updated_at DESC LIMIT 1",
+            whole = whole("t")
         );
         let rows = self.query(&sql, &[(&bot as _, Type::INT8), (&id as _, Type::INT8)]).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let json = self.json(Place { table: Table::Guilds, guild_id: guild, id: 0 }, row, 0);
-        let counted = row.get::<_, Option<&[u8]>>(1).is_some();
-        Ok(json.map(|json| match row.get::<_, Option<String>>(2).filter(|_| counted) {
-            // jsonb did not take it, so that the count is put in here.
-            Some(count) => with_first(json, "member_count", &count),
-            None => json,
-        }))
+        let place = Place { table: Table::Guilds, guild_id: guild, id: 0 };
+        Ok(rows.first().and_then(|row| self.json(place, row, 0, row.get(2))))
     }
 
     /// One object of a guild by its id: a role, a member with its user, a presence.
@@ -353,16 +350,16 @@ impl StateReader {
     }
 
     /// A guild's members whose user name, global name, display name or nick has `query` in it, whatever the case; above `after`, ascending
-    /// by id, at most `limit`. What lower case is beyond ASCII depends on the database's locale: in the place of such a character anything
-    /// fits, and the caller compares once more.
+    /// by id, at most `limit`. What lower case is beyond ASCII depends on the database's locale: in the place of such a character, and of U+0000,
+    /// which lies replaced, anything fits, and the caller compares once more.
     ///
     /// # Errors
     /// See [`StateReader::user`].
     pub async fn search_members(&self, bot: Option<u64>, guild: u64, query: &str, after: u64, limit: u32) -> Result<Objects, StateError> {
         let mut like = String::with_capacity(query.len() + 2);
         like.push('%');
-        for character in query.to_lowercase().chars().filter(|character| *character != '\0') {
-            if !character.is_ascii() {
+        for character in query.to_lowercase().chars() {
+            if !character.is_ascii() || character == '\0' {
                 like.push('%');
                 continue;
             }
@@ -531,30 +528,55 @@ impl StateReader {
     async fn of_list(&self, table: Table, bot: Option<u64>, guild: u64) -> Result<Objects, StateError> {
         let (bot, guild) = (signed(bot), guild.cast_signed());
         let sql = format!(
-            "SELECT e.value ->> 'id', e.value::text FROM {} AS t {CURRENT} CROSS JOIN LATERAL \
+            "SELECT t.id, e.value ->> 'id', e.value::text, CASE WHEN e.n = 1 THEN {} END FROM {} AS t {CURRENT} CROSS JOIN LATERAL \
              jsonb_array_elements(CASE jsonb_typeof(t.data) WHEN 'array' THEN t.data ELSE jsonb_build_array(t.data) END) WITH ORDINALITY AS e(value, n) \
-             WHERE t.guild_id = $2 AND {BOT_OF_GUILD} AND t.data IS NOT NULL ORDER BY t.id, e.n",
+             WHERE t.guild_id = $2 AND {BOT_OF_GUILD} ORDER BY t.id, e.n",
+            whole("t"),
             table.name()
         );
         let rows = self.query(&sql, &[(&bot as _, Type::INT8), (&guild as _, Type::INT8)]).await?;
-        Ok(rows.iter().filter_map(|row| Some((row.get::<_, Option<&str>>(0)?.parse().ok()?, row.get(1)))).collect())
+        let (mut found, mut taken) = (Objects::new(), None);
+        for row in &rows {
+            let id = number(row, 0);
+            let bytes: Option<&[u8]> = row.get(3);
+            let items = bytes.and_then(|bytes| (self.0.codec?.items)(Place { table, guild_id: guild.cast_unsigned(), id }, bytes));
+            if let Some(items) = items {
+                found.extend(items);
+                taken = Some(id);
+            } else if taken != Some(id)
+                && let Some(item) = row.get::<_, Option<&str>>(1).and_then(|id| id.parse().ok())
+            {
+                found.push((item, row.get(2)));
+            }
+        }
+        Ok(found)
     }
 
     async fn listed(&self, table: Table, filter: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Known>, StateError> {
         let (data, more, join) = match table {
-            Table::Members => (WITHOUT_GONE_ROLES, ", t.data ? 'user', u.data::text, u.raw", [STATE_OF_GUILD, USER_OF_MEMBER].join(" ")),
-            _ => ("t.data", "", String::new()),
+            Table::Members => (
+                format!("CASE WHEN {HAS_GONE_ROLES} THEN jsonb_set(t.data, '{{roles}}', {ROLES_LEFT}) ELSE t.data END"),
+                format!(
+                    ", CASE WHEN t.replaced AND {HAS_GONE_ROLES} THEN jsonb_build_object('roles', {ROLES_LEFT})::text END, \
+                     t.data ? 'user', u.data::text, {}",
+                    whole("u")
+                ),
+                [STATE_OF_GUILD, USER_OF_MEMBER].join(" "),
+            ),
+            _ => ("t.data".to_owned(), String::new(), String::new()),
         };
         let sql = format!(
-            "SELECT t.bot_id, t.guild_id, t.id, ({data})::text, t.raw{more} FROM {} AS t {CURRENT} {join} WHERE {filter}",
+            "SELECT t.bot_id, t.guild_id, t.id, ({data})::text, {}{more} FROM {} AS t {CURRENT} {join} WHERE {filter}",
+            whole("t"),
             table.name()
         );
         let rows = self.query(&sql, parameters).await?;
         let found = |row: &Row| {
             let (bot, guild, id) = (number(row, 0), number(row, 1), number(row, 2));
-            let mut json = self.json(Place { table, guild_id: guild, id }, row, 3)?;
-            if table == Table::Members && row.get::<_, Option<bool>>(5) != Some(true) {
-                let user = self.json(Place { table: Table::Users, guild_id: 0, id }, row, 6);
+            let over = if table == Table::Members { row.get(5) } else { None };
+            let mut json = self.json(Place { table, guild_id: guild, id }, row, 3, over)?;
+            if table == Table::Members && row.get::<_, Option<bool>>(6) != Some(true) {
+                let user = self.json(Place { table: Table::Users, guild_id: 0, id }, row, 7, None);
                 json = with_first(json, "user", &user.unwrap_or_else(|| format!("{{\"id\": \"{id}\"}}")));
             }
             Some(Known { bot, guild, id, json })
@@ -562,10 +584,14 @@ impl StateReader {
         Ok(rows.iter().filter_map(found).collect())
     }
 
-    /// The JSON in the column `at`, or of the bytes in the one after it.
-    fn json(&self, place: Place, row: &Row, at: usize) -> Option<String> {
-        let json: Option<String> = row.get(at);
-        json.or_else(|| (self.0.codec?.json)(place, row.get::<_, Option<&[u8]>>(at + 1)?))
+    /// The JSON of the bytes in the column after `at`, with the values of `over`; where there are none, or none that this program reads, that
+    /// in the column `at`.
+    fn json(&self, place: Place, row: &Row, at: usize, over: Option<&str>) -> Option<String> {
+        let of_bytes = |bytes: &[u8]| {
+            let codec = self.0.codec?;
+            over.map_or_else(|| (codec.json)(place, bytes), |over| (codec.with)(place, bytes, over))
+        };
+        row.get::<_, Option<&[u8]>>(at + 1).and_then(of_bytes).or_else(|| row.get(at))
     }
 
     pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, StateError> {
@@ -639,6 +665,11 @@ impl Inner {
             tracing::info!(server = %self.address, "the store can be read again, after {} s", since.elapsed().as_secs());
         }
     }
+}
+
+/// The bytes of an object that its JSON does not tell whole, if it is one.
+fn whole(row: &str) -> String {
+    format!("coalesce({row}.raw, CASE WHEN {row}.replaced THEN {row}.packed END)")
 }
 
 /// A JSON object with one more field, in front of the others.

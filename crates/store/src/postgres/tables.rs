@@ -132,14 +132,15 @@ async fn made(work: &Arc<Work>, table: Table, puts: Vec<Object>, form: As) -> Re
 fn upsert(work: &Work, table: Table, puts: &[Object], form: As) -> Call<'static> {
     let data = if form == As::JsonOrBytes { "trunkline.as_jsonb(j)" } else { "j::jsonb" };
     let sql = format!(
-        "INSERT INTO {} AS t (bot_id, shard_count, shard, guild_id, id, data, raw, packed) \
-         SELECT b, c, s, g, i, d, CASE WHEN d IS NULL THEN p END, CASE WHEN d IS NOT NULL THEN p END FROM \
-         (SELECT *, {data} AS d FROM {SHARDS}, $4::int8[], $5::int8[], $6::text[], $7::bytea[]) AS u(b, c, s, g, i, j, p)) AS v \
-         ON CONFLICT (guild_id, id, bot_id, shard_count, shard) \
-         DO UPDATE SET data = excluded.data, raw = excluded.raw, packed = excluded.packed, updated_at = now()",
+        "INSERT INTO {} AS t (bot_id, shard_count, shard, guild_id, id, data, raw, packed, replaced) \
+         SELECT b, c, s, g, i, d, CASE WHEN d IS NULL THEN p END, CASE WHEN d IS NOT NULL THEN p END, CASE WHEN d IS NOT NULL AND r THEN r END \
+         FROM (SELECT *, {data} AS d FROM {SHARDS}, $4::int8[], $5::int8[], $6::text[], $7::bytea[], $8::bool[]) \
+         AS u(b, c, s, g, i, j, p, r)) AS v ON CONFLICT (guild_id, id, bot_id, shard_count, shard) DO UPDATE SET \
+         data = excluded.data, raw = excluded.raw, packed = excluded.packed, replaced = excluded.replaced, updated_at = now()",
         table.name()
     );
-    let json: Vec<Option<String>> = puts.iter().map(|put| if form == As::Bytes { None } else { work.json(table, put) }).collect();
+    let json = puts.iter().map(|put| if form == As::Bytes { None } else { work.json(table, put) });
+    let (json, replaced): (Vec<Option<String>>, Vec<bool>) = json.map(Option::unzip).map(|(json, made)| (json, made == Some(true))).unzip();
     let bytes: Vec<Raw> = puts.iter().map(|put| Raw(work.bytes(put.at))).collect();
     Call::new(sql)
         .shards(puts.iter().map(|put| work.shard(put.at)))
@@ -147,6 +148,7 @@ fn upsert(work: &Work, table: Table, puts: &[Object], form: As) -> Call<'static>
         .with(puts.iter().map(|put| put.id.cast_signed()).collect::<Vec<i64>>(), Type::INT8_ARRAY)
         .with(json, Type::TEXT_ARRAY)
         .with(bytes, Type::BYTEA_ARRAY)
+        .with(replaced, Type::BOOL_ARRAY)
 }
 
 /// The guilds of some rows, with their shards, of which the table has any row already.
@@ -173,7 +175,8 @@ async fn filled(conn: &Conn, work: &Work, table: Table, puts: &[Object]) -> Resu
 
 /// Copies rows into a table that has none of them.
 async fn copy(conn: &Conn, work: &Arc<Work>, table: Table, puts: Vec<Object>) -> Result<(), Fault> {
-    let sql = format!("COPY {} (bot_id, shard_count, shard, guild_id, id, data, raw, packed) FROM STDIN (FORMAT binary)", table.name());
+    let sql =
+        format!("COPY {} (bot_id, shard_count, shard, guild_id, id, data, raw, packed, replaced) FROM STDIN (FORMAT binary)", table.name());
     let sink = conn.limited(conn.client.copy_in::<_, Bytes>(&sql)).await??;
     let mut sink = std::pin::pin!(sink);
     let (pieces, mut made) = mpsc::channel(PIECES);
@@ -204,21 +207,23 @@ fn write_copy(work: &Work, table: Table, puts: &[Object], pieces: &mpsc::Sender<
     let mut writer = CopyWriter::new();
     for put in puts {
         let shard = work.shard(put.at);
-        writer.row(8);
+        writer.row(9);
         writer.int8(shard.bot.cast_signed());
         writer.int4(shard.count.cast_signed());
         writer.int4(shard.index.cast_signed());
         writer.int8(put.guild_id.cast_signed());
         writer.int8(put.id.cast_signed());
         match work.json(table, put) {
-            Some(json) => {
+            Some((json, replaced)) => {
                 writer.jsonb(&json);
                 writer.null();
                 writer.bytes(&work.bytes(put.at));
+                if replaced { writer.bool(true) } else { writer.null() }
             }
             None => {
                 writer.null();
                 writer.bytes(&work.bytes(put.at));
+                writer.null();
                 writer.null();
             }
         }

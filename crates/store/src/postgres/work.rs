@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::rows::has_no_nul;
+use crate::rows::for_jsonb;
 use crate::{Commit, Place, RowCodec, ShardKey, Table};
 
 /// A commit, ready to be written. Made on the caller's thread.
@@ -114,9 +114,14 @@ impl Work {
         self.value(at).cloned().unwrap_or_default()
     }
 
-    pub(super) fn json(&self, table: Table, object: &Object) -> Option<String> {
+    /// A put row's JSON, and whether characters that `jsonb` does not take were replaced in it.
+    pub(super) fn json(&self, table: Table, object: &Object) -> Option<(String, bool)> {
         let place = Place { table, guild_id: object.guild_id, id: object.id };
-        self.codec.and_then(|codec| (codec.json)(place, self.value(object.at)?)).filter(|json| has_no_nul(json))
+        let json = self.codec.and_then(|codec| (codec.json)(place, self.value(object.at)?))?;
+        Some(match for_jsonb(&json) {
+            None => (json, false),
+            Some(made) => (made, true),
+        })
     }
 
     /// Splits rows that are put so that no statement is huge.
@@ -155,6 +160,8 @@ mod tests {
         place: |key| Some(Place { table: Table::from_number(*key.first()?)?, guild_id: 0, id: u64::from(*key.get(1)?) }),
         key: |_| None,
         json: |_, value| Some(String::from_utf8_lossy(value).into_owned()),
+        with: |_, _, _| None,
+        items: |_, _| None,
         value: |_, _| None,
         form: b'{',
     };
@@ -182,7 +189,7 @@ mod tests {
         let work = Work::new(Commit { shards: vec![first, second] }, Some(CODEC), 100);
         let rows = &work.tables[&Table::Channels];
         let puts: Vec<_> =
-            rows.puts.iter().map(|put| (put.id, work.shard(put.at).index, work.json(Table::Channels, put).unwrap())).collect();
+            rows.puts.iter().map(|put| (put.id, work.shard(put.at).index, work.json(Table::Channels, put).unwrap().0)).collect();
         assert_eq!(puts, [(4, 0, "b".to_owned()), (5, 1, "e".to_owned())]);
         assert_eq!(rows.deletes.iter().map(|gone| (gone.id, work.shard(gone.at).index)).collect::<Vec<_>>(), [(5, 0)]);
         assert_eq!(work.others.puts.iter().map(|put| work.bytes(*put)).collect::<Vec<_>>(), ["d"]);

@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 
 use super::state::{ANY_BOT, CURRENT, StateError, StateReader, number, signed, signed_all};
 use crate::Table;
-use crate::rows::has_no_nul;
+use crate::rows::for_jsonb;
 
 /// Under whose name something is written.
 struct Home {
@@ -38,7 +38,7 @@ impl StateReader {
         let sql = format!(
             "WITH put AS (INSERT INTO {} AS t (bot_id, shard_count, shard, guild_id, id, data) \
              SELECT $1, $2, $3, $4, key::int8, value FROM jsonb_each($5::text::jsonb) \
-             ON CONFLICT (guild_id, id, bot_id, shard_count, shard) DO UPDATE SET data = excluded.data, raw = NULL, updated_at = now() \
+             ON CONFLICT (guild_id, id, bot_id, shard_count, shard) DO UPDATE SET data = excluded.data, raw = NULL, packed = NULL, updated_at = now() \
              RETURNING 1){back} SELECT count(*) FROM put",
             table.name()
         );
@@ -58,16 +58,16 @@ impl StateReader {
         let sql = "WITH told AS (INSERT INTO users AS t (bot_id, shard_count, shard, guild_id, id, data) \
                      SELECT $1, $2, $3, 0, key::int8, value FROM jsonb_each($6::text::jsonb) \
                      ON CONFLICT (guild_id, id, bot_id, shard_count, shard) \
-                     DO UPDATE SET data = excluded.data, raw = NULL, updated_at = now()), \
-                   strange AS (INSERT INTO users AS t (bot_id, shard_count, shard, guild_id, id, data, raw) \
-                     SELECT $1, $2, $3, 0, key::int8, CASE WHEN k.id IS NULL THEN value ELSE k.data END, k.raw \
-                     FROM jsonb_each($7::text::jsonb) LEFT JOIN LATERAL (SELECT u.id, u.data, u.raw FROM users AS u WHERE u.guild_id = 0 \
+                     DO UPDATE SET data = excluded.data, raw = NULL, packed = NULL, updated_at = now()), \
+                   strange AS (INSERT INTO users AS t (bot_id, shard_count, shard, guild_id, id, data, raw, packed, replaced) \
+                     SELECT $1, $2, $3, 0, key::int8, CASE WHEN k.id IS NULL THEN value ELSE k.data END, k.raw, k.packed, k.replaced \
+                     FROM jsonb_each($7::text::jsonb) LEFT JOIN LATERAL (SELECT u.id, u.data, u.raw, u.packed, u.replaced FROM users AS u WHERE u.guild_id = 0 \
                      AND u.id = key::int8 AND u.bot_id = $1 AND u.shard_count = $2 ORDER BY u.updated_at DESC LIMIT 1) AS k ON true \
                      ON CONFLICT (guild_id, id, bot_id, shard_count, shard) DO NOTHING), \
                    put AS (INSERT INTO members AS t (bot_id, shard_count, shard, guild_id, id, data) \
                      SELECT $1, $2, $3, $4, key::int8, value FROM jsonb_each($5::text::jsonb) \
                      ON CONFLICT (guild_id, id, bot_id, shard_count, shard) \
-                     DO UPDATE SET data = excluded.data, raw = NULL, updated_at = now() RETURNING 1) \
+                     DO UPDATE SET data = excluded.data, raw = NULL, packed = NULL, updated_at = now() RETURNING 1) \
                    SELECT count(*) FROM put";
         self.put(sql, &home, guild, &[members, users, strangers]).await
     }
@@ -152,8 +152,9 @@ impl StateReader {
 
     /// Refuses what is no JSON object from id to object, or no JSON that the store takes.
     async fn refuse(&self, body: &str) -> Result<(), StateError> {
-        if !has_no_nul(body) {
-            return Err(StateError::Malformed("the body holds the character U+0000, which the store does not take".to_owned()));
+        if for_jsonb(body).is_some() {
+            let why = "the body holds the character U+0000 or half a surrogate pair, which the store does not take";
+            return Err(StateError::Malformed(why.to_owned()));
         }
         let whole = "SELECT coalesce(bool_and(jsonb_typeof(value) = 'object'), true) FROM jsonb_each($1::text::jsonb)";
         let objects = self.query(whole, &[(&body as _, Type::TEXT)]).await?;

@@ -15,6 +15,15 @@ pub const CODEC: RowCodec = RowCodec {
     },
     key: |place| Some(key(place.table, place.guild_id, place.id)),
     json: |_, value| Some(String::from_utf8(value.to_vec()).ok()?).filter(|text| !text.starts_with('!')),
+    with: |_, value, over| {
+        let mut object: serde_json::Value = serde_json::from_slice(value).ok()?;
+        object.as_object_mut()?.extend(serde_json::from_str::<serde_json::Map<_, _>>(over).ok()?);
+        Some(object.to_string())
+    },
+    items: |_, value| {
+        let list: Vec<serde_json::Value> = serde_json::from_slice(value).ok()?;
+        Some(list.iter().filter_map(|item| Some((item["id"].as_str()?.parse().ok()?, item.to_string()))).collect())
+    },
     value: |_, json| Some(json.as_bytes().to_vec()),
     form: b'{',
 };

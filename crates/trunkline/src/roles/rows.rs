@@ -7,11 +7,12 @@
 //! of its JSON (since somebody has changed that, or another version has written it) has its ids as text, which reads the same everywhere.
 
 use trunkline_cache::{Kind, ROW_VERSION};
-use trunkline_etf::{Encoding, Limits, Value, transcode};
+use trunkline_discord::message::merged_if;
+use trunkline_etf::{Encoding, Kind as ValueKind, Limits, Value, transcode};
 use trunkline_store::{Place, RowCodec, Table};
 
 /// What [`trunkline_store::Options`] wants.
-pub const CODEC: RowCodec = RowCodec { place, key, json, value, form: ROW_VERSION };
+pub const CODEC: RowCodec = RowCodec { place, key, json, with, items, value, form: ROW_VERSION };
 
 /// Tables of which a guild (or, for the own user, a shard) has one row, so that the key has no id.
 const fn single(table: Table) -> bool {
@@ -40,12 +41,36 @@ fn key(place: Place) -> Option<Vec<u8>> {
 }
 
 fn json(place: Place, row: &[u8]) -> Option<String> {
-    let (&ROW_VERSION, packed) = row.split_first()? else { return None };
     if place.table == Table::GuildStates {
+        let (&ROW_VERSION, packed) = row.split_first()? else { return None };
         return State::decode(packed).map(|state| state.json());
     }
-    let object = Value::parse(Encoding::Packed, packed, &Limits::GATEWAY).ok()?;
-    let mut out = Vec::with_capacity(packed.len() * 2);
+    as_json(object(row)?)
+}
+
+fn with(_: Place, row: &[u8], over: &str) -> Option<String> {
+    let over = Value::parse(Encoding::Json, over.as_bytes(), &Limits::GATEWAY).ok()?;
+    let whole = merged_if(object(row)?, over, |_, _| true)?;
+    String::from_utf8(whole.bytes.into()).ok()
+}
+
+fn items(_: Place, row: &[u8]) -> Option<Vec<(u64, String)>> {
+    let list = object(row)?;
+    let item = |item: Value<'_>| Some((item.get("id").and_then(Value::as_id)?, as_json(item)?));
+    match list.kind() {
+        ValueKind::List => Some(list.items().filter_map(item).collect()),
+        _ => Some(item(list).into_iter().collect()),
+    }
+}
+
+/// The object in a row of the present form.
+fn object(row: &[u8]) -> Option<Value<'_>> {
+    let (&ROW_VERSION, packed) = row.split_first()? else { return None };
+    Value::parse(Encoding::Packed, packed, &Limits::GATEWAY).ok()
+}
+
+fn as_json(object: Value<'_>) -> Option<String> {
+    let mut out = Vec::with_capacity(object.raw().len() * 2);
     transcode(object, Encoding::Json, &mut out).ok()?;
     String::from_utf8(out).ok()
 }
@@ -183,6 +208,20 @@ mod tests {
         // PostgreSQL writes spaces, and keys in another order.
         let spaced = out.replace("\":", "\": ").replace(",\"", ", \"");
         assert_eq!(value(there, &spaced).expect("packs"), row);
+    }
+
+    #[test]
+    fn an_object_is_told_with_other_values_and_a_list_by_its_elements_whatever_is_in_their_texts() {
+        let there = Place { table: Table::Members, guild_id: 1, id: 2 };
+        let row = packed(r#"{"nick":"a\u0000","roles":["7","8"],"deaf":false}"#);
+        assert_eq!(with(there, &row, r#"{"roles": ["8"]}"#).as_deref(), Some(r#"{"nick":"a\u0000","roles":["8"],"deaf":false}"#));
+        assert_eq!(with(there, &row, r#"{"more": 5}"#).as_deref(), Some(r#"{"nick":"a\u0000","roles":["7","8"],"deaf":false,"more":5}"#));
+        assert_eq!((with(there, &row, "no json"), with(there, &row[1..], "{}"), with(there, &[], "{}")), (None, None, None));
+        let there = Place { table: Table::Emojis, guild_id: 1, id: 0 };
+        let list = packed(r#"[{"id":"9","name":"x\u0000"},{"name":"no id"},{"id":"5"},7]"#);
+        assert_eq!(items(there, &list), Some(vec![(9, r#"{"id":"9","name":"x\u0000"}"#.to_owned()), (5, r#"{"id":"5"}"#.to_owned())]));
+        assert_eq!(items(there, &packed(r#"{"id":"5"}"#)), Some(vec![(5, r#"{"id":"5"}"#.to_owned())]));
+        assert_eq!((items(there, &list[1..]), items(there, &[])), (None, None));
     }
 
     #[test]
