@@ -87,15 +87,25 @@ pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: 
         gap: None,
         dropped: ByGroup::new(),
     };
+    let lost = |nothing: Loaded, session: u64| -> Result<Loaded, String> {
+        note_loss(store, shard, Loss { epoch, session })?;
+        Ok(Loaded { gap: Some(StartGap { session, first_s: None, cause: GapCause::StoreFailed }), ..nothing })
+    };
     let damaged = |nothing: Loaded, session: u64, why: String| -> Result<Loaded, String> {
         tracing::error!(bot = %shard.bot, shard = %place(shard), "the checkpoint cannot be read, the shard identifies afresh and every group is told a gap: {why}");
+        // Whoever loads this shard may not come to tell it: its bot may fail meanwhile, the process end. So the loss is noted before its cause goes.
+        let loaded = lost(nothing, session)?;
         // Positions begin anew: nothing of the old log may stay beside them.
         store.forget_shard(key).map_err(|error| error.to_string())?;
-        Ok(Loaded { gap: Some(StartGap { session, first_s: None, cause: GapCause::StoreFailed }), ..nothing })
+        Ok(loaded)
     };
     let record = match store.load_record(key) {
         Ok(Some(stored)) => stored.record,
-        Ok(None) => return Ok(nothing),
+        // No checkpoint was written since the loss: nobody who could have told it has come that far.
+        Ok(None) => match noted_loss(store, shard)?.filter(|loss| loss.epoch + 1 == epoch) {
+            Some(Loss { session, .. }) => return lost(nothing, session),
+            None => return Ok(nothing),
+        },
         Err(StoreError::Corrupt { .. }) => return damaged(nothing, 0, "its record is damaged".to_owned()),
         Err(error) => return Err(error.to_string()),
     };
@@ -159,6 +169,32 @@ pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: 
         dropped,
         ..nothing
     })
+}
+
+/// A shard's checkpoint could not be read, and was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Loss {
+    /// The epoch of who found it so, or has taken the note over since. An older note is about a loss that was told: a checkpoint came after it.
+    epoch: u64,
+    /// The last session that is known.
+    session: u64,
+}
+
+fn loss_name(shard: ShardId) -> String {
+    format!("lost/{}/{}/{}", shard.bot, shard.index, shard.count)
+}
+
+fn note_loss(store: &Store, shard: ShardId, loss: Loss) -> Result<(), String> {
+    store.put_meta(&loss_name(shard), format!("{} {}", loss.epoch, loss.session).as_bytes()).map_err(|error| error.to_string())
+}
+
+fn noted_loss(store: &Store, shard: ShardId) -> Result<Option<Loss>, String> {
+    let noted = store.get_meta(&loss_name(shard)).map_err(|error| error.to_string())?;
+    let read = |noted: &[u8]| {
+        let (epoch, session) = std::str::from_utf8(noted).ok()?.split_once(' ')?;
+        Some(Loss { epoch: epoch.parse().ok()?, session: session.parse().ok()? })
+    };
+    Ok(noted.and_then(|noted| read(&noted)))
 }
 
 /// Why a shard is not taken of which a later version has written `what`.
@@ -402,6 +438,38 @@ mod tests {
                 assert_eq!(stored_rows(&store), cache);
                 let kept = store.load_shard(key_of(SHARD)).expect("readable").expect("there");
                 assert_eq!((kept.record.as_ref(), kept.entries.len()), (record.as_slice(), entries.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_told_as_a_gap_though_nobody_came_to_tell_it_when_it_was_found() {
+        let no_log = Record { ordinal: 3, resume: None, log: vec![LOG_VERSION] }.encode();
+        for (damaged, session) in [(Bytes::from(record()[..1].to_vec()), 0), (no_log, 3)] {
+            let (store, _dir) = store();
+            let gap = |store: &Store| loaded(store).expect("taken").gap;
+            assert_eq!(gap(&store), None, "a shard that nobody has had before lacks nothing");
+            write(&store, damaged, vec![role(1)], Vec::new());
+            let told = Some(StartGap { session, first_s: None, cause: GapCause::StoreFailed });
+            // The bot fails, or the process is killed, before there is a checkpoint in which the gap is.
+            for _ in 0..3 {
+                assert_eq!((gap(&store), stored_rows(&store)), (told, Vec::new()));
+            }
+            let commit = || {
+                let epoch = store.next_epoch(key_of(SHARD)).expect("an epoch");
+                let part = ShardCommit::new(key_of(SHARD), epoch, Bytes::from(record()));
+                store.commit(Commit { shards: vec![part] }).expect("written");
+            };
+            commit();
+            let after = gap(&store);
+            assert_eq!(after.map(|gap| gap.cause), Some(GapCause::SessionLost), "that of its own record");
+            // One that was forgotten on purpose since, since its count has changed, lacks nothing when it comes again.
+            store.forget_shard(key_of(SHARD)).expect("forgotten");
+            assert_eq!(gap(&store), None);
+            // What nobody has written is not believed.
+            for noted in ["", "x y", "99999999999999999999999 1", "1"] {
+                store.put_meta(&loss_name(SHARD), noted.as_bytes()).expect("written");
+                assert_eq!(gap(&store), None);
             }
         }
     }
