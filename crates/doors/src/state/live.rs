@@ -1,5 +1,6 @@
 //! Answers from the live caches: each question runs on the core that holds the guild, or on all shards where it names none.
 
+use futures_util::StreamExt as _;
 use trunkline_cache::{Cache, Found, Kind, Step};
 use trunkline_discord::{Encoding, EventKind, Object, ShardId};
 use trunkline_etf::{JsonWriter, Kind as TermKind, Limits, TermWrite, Value};
@@ -10,6 +11,12 @@ use super::query::{Answer, Answering, Page, Query, StateError, StateSource, Writ
 use crate::access::Scope;
 use crate::look::{Caches, LookError, Looker, in_steps};
 use crate::lookups::reads::known_user;
+
+/// Threads that one look goes through: what a core answers between two frames. Discord lets a guild have 1 000 active ones.
+const THREADS_AT_ONCE: usize = 4_096;
+
+/// Looks at threads that are under way at a time: cores work side by side, and no more answers than these wait to be put together.
+const THREADS_LOOKS: usize = 8;
 
 /// The caches of this process as a source of answers.
 #[derive(Clone, Debug)]
@@ -94,7 +101,7 @@ impl Live {
             Query::Put { guild, kind, objects } => asked.put(guild, kind, objects).await,
             Query::Delete { guild, kind, ids } => asked.delete(guild, kind, ids).await,
             Query::Wipe { guild, kind } => {
-                let ids = asked.on(guild, move |cache| ids_of(cache, kind, guild)).await?.unwrap_or_default();
+                let ids = asked.ids_of(guild, kind).await?;
                 // They are the guild's own.
                 asked.apply_all(guild, delete_parts(guild, kind, &ids)).await
             }
@@ -286,41 +293,65 @@ impl Asked<'_> {
     }
 
     async fn channel_threads(&self, channel: u64, page: Page) -> Result<Answer> {
-        let ask = move |cache: &mut Cache| {
-            let guild = cache.guild_of_channel(channel)?;
-            Some((guild, below(cache, guild, channel, page)))
-        };
-        let found = self
-            .all(self.all_bots()?, ask)
-            .await?
-            .into_iter()
-            .find_map(|(bot, found)| found.filter(|(guild, _)| self.scope.allows_guild(bot, *guild)));
-        Ok(listed(found.map(|(_, threads)| threads), page))
+        let homes = self.all(self.all_bots()?, move |cache| cache.guild_of_channel(channel)).await?;
+        let mut homes = homes.into_iter().filter_map(|(bot, guild)| Some((bot, guild?)));
+        let Some((bot, guild)) = homes.find(|(bot, guild)| self.scope.allows_guild(*bot, *guild)) else { return Ok(listed(None, page)) };
+        let looker = &self.live.looker;
+        let one = |after, limit| looker.on_guild(bot, guild, move |cache| below(cache, guild, channel, after, limit));
+        Ok(listed(Some(in_steps(page.after, page.limit, one).await?), page))
     }
 
+    /// Threads of all guilds: first how many each has, then a few guilds' a look.
     async fn threads(&self, page: Page) -> Result<Answer> {
+        let looker = &self.live.looker;
         let mut threads: Vec<Found> = Vec::new();
         for bot in self.all_bots()? {
+            let entry = looker.directory().bot(bot)?;
             let scope = self.scope.clone();
-            let ask = move |cache: &mut Cache| {
+            let count = move |cache: &mut Cache| -> Vec<(u64, usize)> {
+                let threads = |guild| cache.counts(guild).find(|(kind, _)| *kind == Kind::Thread).map_or(0, |(_, count)| count);
                 // What the caller may not see must take no place in what is cut.
-                let guilds: Vec<u64> = cache.guild_ids().filter(|guild| scope.allows_guild(bot, *guild)).collect();
-                let mut threads: Vec<Found> = Vec::new();
-                for guild in guilds {
-                    threads.extend(cache.list(Kind::Thread, guild, page.after, page.limit));
-                    // No more than twice what is asked for lies here at a time.
-                    if threads.len() >= page.limit * 2 {
-                        first_of(&mut threads, page.limit);
-                    }
-                }
-                first_of(&mut threads, page.limit);
-                threads
+                let guilds = cache.guild_ids().filter(|guild| scope.allows_guild(bot, *guild));
+                guilds.map(|guild| (guild, threads(guild))).filter(|(_, count)| *count > 0).collect()
             };
-            threads.extend(self.live.looker.on_all(bot, ask).await?.into_iter().flatten());
-            first_of(&mut threads, page.limit);
+            let mut parts: Vec<(ShardId, Vec<u64>)> = Vec::new();
+            for (index, guilds) in entry.shards.keys().zip(looker.on_all(bot, count).await?) {
+                parts.extend(threads_at_once(&guilds).into_iter().map(|part| (entry.shard(*index), part)));
+            }
+            let ask = |(shard, guilds): (ShardId, Vec<u64>)| {
+                looker.on_shard(shard, move |cache| {
+                    let mut threads: Vec<Found> =
+                        guilds.into_iter().flat_map(|guild| cache.list(Kind::Thread, guild, page.after, page.limit)).collect();
+                    first_of(&mut threads, page.limit);
+                    threads
+                })
+            };
+            let mut answers = futures_util::stream::iter(parts).map(ask).buffer_unordered(THREADS_LOOKS);
+            while let Some(found) = answers.next().await {
+                threads.extend(found?);
+                // No more than twice what is asked for lies here at a time.
+                if threads.len() >= page.limit.saturating_mul(2) {
+                    first_of(&mut threads, page.limit);
+                }
+            }
         }
+        first_of(&mut threads, page.limit);
         // Where anything was cut there are as many as asked for, which says that there may be more.
         Ok(listed(Some(threads), page))
+    }
+
+    /// Ids of all of a guild's objects of a kind.
+    async fn ids_of(&self, guild: u64, kind: Written) -> Result<Vec<u64>> {
+        let ids = match kind {
+            Written::Members => {
+                let all = Page { after: 0, limit: usize::MAX };
+                // Everybody has the role that is called like the guild.
+                self.in_steps(guild, all, move |cache, after, limit| cache.member_ids_with_role_step(guild, guild, after, limit)).await?
+            }
+            // Discord lets a guild have some hundreds.
+            _ => self.on(guild, move |cache| cache.list(kind_of(kind), guild, 0, usize::MAX).iter().map(id_of).collect()).await?,
+        };
+        Ok(ids.unwrap_or_default())
     }
 
     /// Guilds that the bots are in, as Pylon's `GetStats` counts them: with those that are awaited or unavailable.
@@ -495,21 +526,30 @@ fn emoji_of(cache: &Cache, guild: u64, emoji: u64) -> Option<Found> {
     Some(Found { object, ..list })
 }
 
-/// A channel's threads, in id order.
-fn below(cache: &Cache, guild: u64, channel: u64, page: Page) -> Vec<Found> {
-    let mut threads = Vec::new();
-    let mut after = page.after;
-    loop {
-        let part = cache.list(Kind::Thread, guild, after, PAGE);
-        let Some(last) = part.last().map(id_of).filter(|last| *last > after) else { return threads };
-        let more = part.len() >= PAGE;
-        threads.extend(part.into_iter().filter(|thread| thread.object.value().get("parent_id").and_then(Value::as_id) == Some(channel)));
-        if !more || threads.len() >= page.limit {
-            threads.truncate(page.limit);
-            return threads;
+/// Those of a channel's threads that are among the next ones of its guild, in id order.
+fn below(cache: &Cache, guild: u64, channel: u64, after: u64, limit: usize) -> Step<Found> {
+    let part = cache.list(Kind::Thread, guild, after, PAGE);
+    let (looked, last) = (part.len(), part.last().map(id_of).filter(|last| *last > after));
+    let is_below = |thread: &Found| thread.object.value().get("parent_id").and_then(Value::as_id) == Some(channel);
+    let found = part.into_iter().filter(is_below).take(limit).collect();
+    Step { found, next: last.filter(|_| looked >= PAGE), looked }
+}
+
+/// Guilds with how many threads each has, parted so that one look goes through [`THREADS_AT_ONCE`] at most, or through one guild's.
+fn threads_at_once(guilds: &[(u64, usize)]) -> Vec<Vec<u64>> {
+    let mut parts: Vec<Vec<u64>> = Vec::new();
+    let mut left = 0;
+    for (guild, count) in guilds {
+        match parts.last_mut().filter(|_| *count <= left) {
+            Some(part) => part.push(*guild),
+            None => {
+                parts.push(vec![*guild]);
+                left = THREADS_AT_ONCE;
+            }
         }
-        after = last;
+        left = left.saturating_sub(*count);
     }
+    parts
 }
 
 fn kind_of(written: Written) -> Kind {
@@ -518,10 +558,6 @@ fn kind_of(written: Written) -> Kind {
         Written::Members => Kind::Member,
         Written::Channels => Kind::Channel,
     }
-}
-
-fn ids_of(cache: &mut Cache, kind: Written, guild: u64) -> Vec<u64> {
-    cache.list(kind_of(kind), guild, 0, usize::MAX).iter().map(id_of).collect()
 }
 
 /// An object's own id, or its user's.
@@ -714,4 +750,16 @@ fn delete_event(guild: u64, kind: Written, id: u64) -> (EventKind, Object) {
     let object = Object { encoding: Encoding::Json, bytes: writer.into_vec().into() };
     debug_assert!(Value::parse(Encoding::Json, &object.bytes, &Limits::GATEWAY).is_ok());
     (event, object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_at_threads_goes_through_no_more_than_so_many_or_one_guilds() {
+        let guilds = [(1, 4_000), (2, 96), (3, 1), (4, 9_000), (5, 1), (6, 4_095), (7, 1), (8, 1_000)];
+        assert_eq!(threads_at_once(&guilds), [vec![1, 2], vec![3], vec![4], vec![5, 6], vec![7, 8]]);
+        assert_eq!(threads_at_once(&[]), Vec::<Vec<u64>>::new());
+    }
 }

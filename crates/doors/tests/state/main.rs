@@ -3,6 +3,7 @@
 
 mod documented;
 mod guilds;
+mod large;
 mod limited;
 mod reading;
 mod written;
