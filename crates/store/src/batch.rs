@@ -6,6 +6,8 @@
 //! A large batch is several frames: each but the last says in front of its operations that more follows, and nothing of a batch whose last
 //! frame is not there counts. The frames before the last are in the journal's file as soon as they are full, so that one is in memory.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -207,11 +209,105 @@ impl<'a> Iterator for Operations<'a> {
     }
 }
 
+/// What a run of operations comes to: what is cleared first, and then each row that they leave or delete, once and in the order of the keys.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Settled<'a> {
+    /// Prefixes, ascending.
+    pub(crate) clears: Vec<&'a [u8]>,
+    /// Keys, ascending, each with its value; none: it goes.
+    pub(crate) rows: Vec<(&'a [u8], Option<&'a [u8]>)>,
+}
+
+impl<'a> Settled<'a> {
+    pub(crate) fn of(operations: impl Iterator<Item = Result<Operation<'a>, NotABatch>>) -> Result<Settled<'a>, NotABatch> {
+        // Each prefix with its last clear, and how long prefixes are: of one length, or of few.
+        let (mut clears, mut lengths) = (HashMap::new(), BTreeSet::new());
+        let mut rows = Vec::new();
+        for (at, operation) in operations.enumerate() {
+            match operation? {
+                Operation::Put { key, value } => rows.push((key, at, Some(value))),
+                Operation::Delete { key } => rows.push((key, at, None)),
+                Operation::Clear { prefix } => {
+                    clears.insert(prefix, at);
+                    lengths.insert(prefix.len());
+                }
+            }
+        }
+        let cleared = |key: &'a [u8], at: usize| {
+            let prefixes = lengths.iter().filter_map(|length| key.get(..*length));
+            prefixes.filter_map(|prefix| clears.get(prefix)).any(|clear| *clear > at)
+        };
+        rows.retain(|(key, at, _)| !cleared(key, *at));
+        // The last word of each key is the first of them, and stays.
+        rows.sort_unstable_by_key(|(key, at, _)| (*key, Reverse(*at)));
+        rows.dedup_by_key(|(key, ..)| *key);
+        let mut clears: Vec<&[u8]> = clears.into_keys().collect();
+        clears.sort_unstable();
+        Ok(Settled { clears, rows: rows.into_iter().map(|(key, _, value)| (key, value)).collect() })
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_row_that_is_written_again_and_again_is_written_once_in_the_order_of_the_keys() {
+        let mut batch = Batch::new();
+        for n in 0..100_u8 {
+            batch.put(&[b'c', 9 - n % 10], &[n]);
+        }
+        batch.delete(b"c\x03");
+        batch.clear(b"d");
+        let settled = Settled::of(batch.operations()).unwrap();
+        let row = |n: u8| ([b'c', n], [99 - n]);
+        let rows: Vec<_> = (0..10).map(row).collect();
+        let rows: Vec<(&[u8], Option<&[u8]>)> =
+            rows.iter().map(|(key, value)| (&key[..], Some(&value[..]).filter(|_| key[1] != 3))).collect();
+        assert_eq!(settled, Settled { clears: vec![b"d"], rows });
+    }
+
+    proptest! {
+        #[test]
+        fn settled_operations_come_to_what_they_come_to_one_after_the_other(
+            before in proptest::collection::vec(proptest::collection::vec(0..3_u8, 0..4), 0..20),
+            operations in proptest::collection::vec((0..6_u8, proptest::collection::vec(0..3_u8, 0..4)), 0..60),
+        ) {
+            let mut batch = Batch::new();
+            let mut one_by_one: BTreeMap<Vec<u8>, Vec<u8>> = before.into_iter().map(|key| (key, vec![])).collect();
+            let mut at_once = one_by_one.clone();
+            for (n, (what, key)) in (0..).zip(&operations) {
+                match what {
+                    0 => {
+                        batch.clear(key);
+                        one_by_one.retain(|other, _| !other.starts_with(key));
+                    }
+                    1 => {
+                        batch.delete(key);
+                        one_by_one.remove(key);
+                    }
+                    _ => {
+                        batch.put(key, &[n]);
+                        one_by_one.insert(key.clone(), vec![n]);
+                    }
+                }
+            }
+            let settled = Settled::of(batch.operations()).unwrap();
+            prop_assert!(settled.rows.is_sorted_by(|one, other| one.0 < other.0));
+            at_once.retain(|key, _| !settled.clears.iter().any(|prefix| key.starts_with(prefix)));
+            for (key, value) in settled.rows {
+                match value {
+                    Some(value) => drop(at_once.insert(key.to_vec(), value.to_vec())),
+                    None => drop(at_once.remove(key)),
+                }
+            }
+            prop_assert_eq!(at_once, one_by_one);
+        }
+    }
 
     #[test]
     fn what_was_put_into_a_batch_comes_out_in_order() {

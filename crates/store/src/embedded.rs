@@ -1,7 +1,9 @@
 //! The embedded store: commits, loads, ledgers, epochs in files of one directory.
 //!
 //! One mutex around everything that changes; reading an entry's body takes none, since a segment's committed bytes
-//! never change. Rows by kind byte: `m` meta, `l` ledger, `e` epoch, `r` shard record, `s` segment index, `c` cache.
+//! never change, and a shard's cache is read of a snapshot, for which it is taken at the beginning alone.
+//!
+//! Rows by kind byte: `m` meta, `l` ledger, `e` epoch, `r` shard record, `s` segment index, `c` cache.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -27,6 +29,8 @@ use crate::{
 const JOURNAL_OVERRUN_MAX: u64 = 8;
 /// A commit is written in frames of about this part of the journal's size, 8 MiB: so much of it is in memory a second time.
 const FRAMES: u64 = 4;
+/// How often a load takes up the file where it was closed under it, by a commit that failed.
+const LOAD_TRIES: usize = 5;
 const RECORD_VERSION: u8 = 1;
 
 /// An open embedded store.
@@ -184,8 +188,23 @@ impl Embedded {
     }
 
     /// Hands every stored cache object of a shard to `f` as key and value, in the order of the keys.
+    ///
+    /// What is read is the shard as it was when this was called (what is still to come after a failed commit has closed the file: as it is then);
+    /// commits and other loads may go on meanwhile.
     pub(crate) fn load_cache(&self, key: ShardKey, f: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
-        self.lock().kv.scan(&row(b'c', key), f)
+        let (prefix, mut after) = (row(b'c', key), Vec::new());
+        for _ in 0..LOAD_TRIES {
+            let snapshot = self.lock().kv.snapshot()?;
+            let scanned = snapshot.scan(&prefix, &mut after, f);
+            if self.lock().kv.ended(scanned)? {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Io {
+            path: self.path.join("state.redb"),
+            doing: "reading",
+            source: std::io::Error::other("it was closed again and again, since it could not be written"),
+        })
     }
 
     /// How many rows there are, of all kinds.

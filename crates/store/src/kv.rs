@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use redb::backends::FileBackend;
-use redb::{Database, Durability, ReadableDatabase, ReadableTableMetadata, Table, TableDefinition};
+use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata, Table, TableDefinition};
 
-use crate::batch::{Batch, Operation, Operations};
+use crate::batch::{Batch, NotABatch, Operation, Operations, Settled};
 use crate::error::{OpenError, StoreError, is_full};
 use crate::journal::{self, Found, Journal};
 use crate::lock;
@@ -111,18 +111,28 @@ impl Kv {
 
     /// Every row whose key starts with `prefix`, in the order of the keys; `f` gets the rest of the key.
     pub(crate) fn scan(&mut self, prefix: &[u8], f: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+        let scanned = self.snapshot()?.scan(prefix, &mut Vec::new(), f);
+        self.ended(scanned).map(drop)
+    }
+
+    /// The rows as they are now, to be read while others go on.
+    pub(crate) fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
         let path = self.path.clone();
-        let mut scan = |database: &Database| -> Result<(), redb::Error> {
-            let table = database.begin_read()?.open_table(ROWS)?;
-            for row in table.range::<&[u8]>(prefix..)? {
-                let (key, value) = row?;
-                let Some(rest) = key.value().strip_prefix(prefix) else { break };
-                f(rest, value.value());
+        let take = |database: &Database| -> Result<Snapshot, redb::Error> { Ok(Snapshot(database.begin_read()?.open_table(ROWS)?)) };
+        let taken = take(self.database()?);
+        self.checked(&path, taken)
+    }
+
+    /// How a scan of a snapshot ended: false where the file was closed under it, since somebody else has met a failure; then the rest is to be
+    /// read of another snapshot.
+    pub(crate) fn ended(&mut self, scanned: Result<(), redb::Error>) -> Result<bool, StoreError> {
+        match scanned {
+            Err(redb::Error::DatabaseClosed) => Ok(false),
+            scanned => {
+                let path = self.path.clone();
+                self.checked(&path, scanned).map(|()| true)
             }
-            Ok(())
-        };
-        let done = scan(self.database()?);
-        self.checked(&path, done)
+        }
     }
 
     fn checked<T>(&mut self, path: &Path, result: Result<T, redb::Error>) -> Result<T, StoreError> {
@@ -150,6 +160,28 @@ impl Kv {
 
     pub(crate) fn state_bytes(&self) -> u64 {
         self.path.metadata().map_or(0, |file| file.len())
+    }
+}
+
+/// The rows as they were at a moment. It needs no lock; what is written meanwhile lies beside it.
+pub(crate) struct Snapshot(ReadOnlyTable<&'static [u8], &'static [u8]>);
+
+impl Snapshot {
+    /// Every row whose key starts with `prefix` and goes on above `after`, where that is not empty, in the order of the keys; `f` gets the rest of
+    /// the key, and `after` is the last one that it got.
+    pub(crate) fn scan(&self, prefix: &[u8], after: &mut Vec<u8>, f: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), redb::Error> {
+        let from = [prefix, after].concat();
+        for row in self.0.range::<&[u8]>(from.as_slice()..)? {
+            let (key, value) = row?;
+            let Some(rest) = key.value().strip_prefix(prefix) else { break };
+            if !after.is_empty() && rest == after {
+                continue;
+            }
+            f(rest, value.value());
+            after.clear();
+            after.extend_from_slice(rest);
+        }
+        Ok(())
     }
 }
 
@@ -239,8 +271,9 @@ fn replay(database: &Database, journal: &[u8]) -> Result<u64, redb::Error> {
     let applied = applied(database)?;
     let commits: Vec<(u64, Vec<&[u8]>)> = journal::commits(journal).filter(|(number, _)| *number > applied).collect();
     if let Some((number, _)) = commits.last() {
-        let parts = || commits.iter().flat_map(|(_, parts)| parts);
-        write(database, *number, Durability::None, |table| parts().try_for_each(|part| fill(table, Operations::new(part))))?;
+        // All of them together: what a later one writes again is written once, and every page is come by once.
+        let parts = commits.iter().flat_map(|(_, parts)| parts);
+        write(database, *number, Durability::None, |table| fill(table, parts.flat_map(|part| Operations::new(part))))?;
     }
     Ok(commits.len() as u64)
 }
@@ -288,17 +321,22 @@ fn fill_from(table: &mut Rows<'_>, batch: &Batch) -> Result<(), redb::Error> {
     fill(table, batch.operations())
 }
 
-fn fill(table: &mut Rows<'_>, operations: Operations<'_>) -> Result<(), redb::Error> {
-    for operation in operations {
-        match operation {
-            Ok(Operation::Put { key, value }) => drop(table.insert(key, value)?),
-            Ok(Operation::Delete { key }) => drop(table.remove(key)?),
-            Ok(Operation::Clear { prefix }) => match after(prefix) {
-                Some(end) => table.retain_in::<&[u8], _>(prefix..end.as_slice(), |_, _| false)?,
-                None => table.retain_in::<&[u8], _>(prefix.., |_, _| false)?,
-            },
-            // Its frame passed its checksum, so this program wrote it so.
-            Err(_) => return Err(redb::Error::Corrupted("a commit in the journal does not parse".to_owned())),
+/// Rows come from the cache and over time in no order of their keys: written like that, nearly each would change a page of its own, and
+/// many a page several times.
+fn fill<'a>(table: &mut Rows<'_>, operations: impl Iterator<Item = Result<Operation<'a>, NotABatch>>) -> Result<(), redb::Error> {
+    // Its frame passed its checksum, so this program wrote it so.
+    let settled =
+        Settled::of(operations).map_err(|NotABatch| redb::Error::Corrupted("a commit in the journal does not parse".to_owned()))?;
+    for prefix in settled.clears {
+        match after(prefix) {
+            Some(end) => table.retain_in::<&[u8], _>(prefix..end.as_slice(), |_, _| false)?,
+            None => table.retain_in::<&[u8], _>(prefix.., |_, _| false)?,
+        }
+    }
+    for (key, value) in settled.rows {
+        match value {
+            Some(value) => drop(table.insert(key, value)?),
+            None => drop(table.remove(key)?),
         }
     }
     Ok(())

@@ -110,7 +110,8 @@ impl Store {
     }
 
     /// Hands every stored cache object of a shard to `f` as key and value. Rows that have no table of their own come in
-    /// the order of their keys; in the embedded store all do. `f` must not call the store: the embedded one is locked meanwhile.
+    /// the order of their keys; in the embedded store all do. Commits and other loads go on
+    /// meanwhile; the embedded store hands over the shard as it was at the beginning.
     ///
     /// # Errors
     /// The store cannot be read. What came before was right, but not all.

@@ -107,6 +107,35 @@ fn cache_changes_are_merged_and_a_clear_comes_before_them(place: &Place) {
     assert_eq!(cache(&store, OTHER), [(b"a".to_vec(), b"other".to_vec())]);
 }
 
+#[test]
+fn commits_and_other_loads_go_on_while_a_shards_cache_is_loaded_which_is_as_it_was() {
+    let place = Place::embedded();
+    let store = std::sync::Arc::new(open(&place));
+    let rows = |value: &'static str| (0..1_000).map(|n: u32| (n.to_be_bytes().to_vec(), Some(Bytes::from(value)))).collect::<Vec<_>>();
+    for shard in [SHARD, OTHER] {
+        commit(&store, ShardCommit { cache: rows("before"), ..part(shard, "record", [7]) });
+    }
+    let mut loaded = Vec::new();
+    store
+        .load_cache(SHARD, &mut |key, value| {
+            if loaded.len() == 3 {
+                // Beside a load that is in the middle, or nothing would be told here.
+                let (done, wait) = std::sync::mpsc::channel();
+                let store = store.clone();
+                std::thread::spawn(move || {
+                    commit(&store, ShardCommit { cache: rows("after"), clear_cache: true, ..part(SHARD, "later", [8]) });
+                    done.send((cache(&store, OTHER).len(), store.load_record(SHARD).unwrap().unwrap().record)).unwrap();
+                });
+                assert_eq!(wait.recv_timeout(std::time::Duration::from_secs(20)).unwrap(), (1_000, Bytes::from("later")));
+            }
+            loaded.push((key.to_vec(), value.to_vec()));
+        })
+        .unwrap();
+    assert_eq!(loaded.len(), 1_000);
+    assert!(loaded.iter().all(|(_, value)| value == b"before") && loaded.is_sorted());
+    assert!(cache(&store, SHARD).iter().all(|(_, value)| value == b"after"));
+}
+
 fn rows_that_nobody_can_read_are_deleted_and_the_others_stay(place: &Place) {
     let store = open(place);
     let row = |key: &str| (key.as_bytes().to_vec(), Some(Bytes::from_static(b"1")));

@@ -66,6 +66,24 @@ fn child_fills_the_disk_and_goes_on() {
         last += 1;
         check(&store, last);
     }
+    // A load in whose middle the file fails takes it up again where it was.
+    let (before, mut loaded) = (last, Vec::new());
+    limit(&store.usage().state_bytes.to_string());
+    let mut each = |key: &[u8], value: &[u8]| {
+        if loaded.len() == 3 {
+            while store.commit(commit(last + 1)).is_ok() {
+                last += 1;
+            }
+            limit("unlimited");
+        }
+        assert!(value.len() == 9000 && value[0] == key[0]);
+        loaded.push(key.to_vec());
+    };
+    store.load_cache(SHARD, &mut each).unwrap();
+    assert!(loaded.is_sorted_by(|one, other| one < other));
+    let told: Vec<Vec<u8>> = (1..=before as u8).flat_map(|number| (0..10).map(move |row| vec![number, row])).collect();
+    assert!(loaded.starts_with(&told) && loaded.len() as u64 <= last * 10);
+    check(&store, last);
     drop(store);
     check(&Store::open(dir, options).unwrap(), last);
 }

@@ -25,7 +25,7 @@ use super::removed::{self, ByGroup};
 use crate::config::{BotConfig, Members, ShardsConfig};
 
 /// Shards of a bot that are loaded at once: a server of a store answers each over a connection of its own. More would only take more memory,
-/// for the rows of each are in it until its core has taken them. From an embedded store one is read after the other all the same.
+/// for the rows of each are in it until its core has taken them.
 pub const LOADS_AT_ONCE: usize = 2;
 
 /// A bot as it stands, for status and metrics.

@@ -222,7 +222,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Asks about how many rows there are, before the first load. Not during one: the embedded store is locked then.
+    /// Asks about how many rows there are, before the first load.
     fn begin(&self, store: &Store) {
         if let Ok(mut told) = self.told.lock()
             && told.is_none()
