@@ -20,7 +20,8 @@ use crate::batch::{Batch, NotABatch, Operation, Operations, Settled};
 use crate::error::{OpenError, StoreError, is_full};
 use crate::journal::{self, Found, Journal};
 use crate::lock;
-use crate::seal::{self, Noted, Sums};
+use crate::seal;
+use crate::sums::{Noted, Sums};
 
 const ROWS: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("rows");
 /// Row that holds the number of the last journal frame that the file has taken over.

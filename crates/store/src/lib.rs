@@ -52,6 +52,7 @@ mod rows;
 mod seal;
 mod segments;
 mod store;
+mod sums;
 
 pub use error::{OpenError, StoreError};
 #[doc(hidden)]
