@@ -18,14 +18,16 @@
 //! - Where no bot is named, "not there", lists and sums over all bots are answered once every bot of the configuration is up; 503 until then.
 
 mod answer;
+mod change;
 mod guild;
 mod live;
 mod query;
 mod routes;
 
 pub use answer::{ETF_LIST_BYTES_MAX, Format};
+pub use change::{kept_as, kept_member, not_of_guild, stranger};
 pub use guild::{GUILD_LISTS, whole_guild};
-pub use live::{Live, kept_as, kept_member, not_of_guild, stranger};
+pub use live::Live;
 pub use query::{Answer, Answering, Page, Query, StateError, StateSource, Written};
 pub use routes::{BODY_BYTES_MAX, ETF_LISTS_AT_ONCE, StateOptions, routes};
 
