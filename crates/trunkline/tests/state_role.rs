@@ -208,6 +208,66 @@ async fn shared(pair: &Pair) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_jsonb_does_not_hold_of_a_text_is_answered_as_by_the_process_that_holds_the_shards() {
+    let pair = Pair::new(few(1), 1).await;
+    pair.world.sim.pause();
+    let roles = [1, 2].map(|role| (OWN + role).to_string());
+    let mut anna = member(MEMBER, "an\0na", &[&roles[0], &roles[1]]);
+    anna["nick"] = json!("Ni\0ck");
+    let mut told = guild(OWN, &[anna, member(OTHER, "bert", &[])]);
+    // Every name and topic, and a key.
+    let odd = told.to_string().replace(r#""name":""#, r#""name":"\u0000"#).replace(r#""topic":""#, r#""topic":"\u0000"#);
+    told = serde_json::from_str(&odd.replace("an unknown field", "an\\u0000unknown field")).expect("JSON");
+    pair.world.sim.emit_given(0, "GUILD_CREATE", told, Some(0));
+    pair.world.sim.emit_given(0, "GUILD_ROLE_DELETE", json!({ "guild_id": OWN.to_string(), "role_id": roles[1] }), Some(0));
+    let began = Instant::now();
+    while !send(pair.world.clients, "GET", &format!("/v1/events/guilds/{OWN}/members_with_role/{}", roles[0]), "", "")
+        .await
+        .text()
+        .contains("77001")
+    {
+        assert!(began.elapsed() < PATIENCE, "the guild is not told");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let whole = pair.get(&format!("guilds/{OWN}")).await;
+    assert!(
+        whole["name"] == format!("\0guild {OWN}") && whole["member_count"] == 2 && whole["stickers"][1]["name"] == "\0early",
+        "{whole}"
+    );
+    let there = [
+        ("channels", 2),
+        ("roles", 2),
+        ("emojis", 2),
+        ("members", 2),
+        ("threads", 1),
+        ("members?query=na%20%C3%84R", 1),
+        ("members?query=n%00n", 1),
+        ("members?query=NI%00C", 1),
+    ];
+    for (list, many) in there {
+        let found = pair.get(&format!("guilds/{OWN}/{list}")).await;
+        assert_eq!(ids(&found).len(), many, "{list}: {found}");
+        assert!(found.to_string().contains("\\u0000"), "{list}: {found}");
+    }
+    let anna = pair.get(&format!("guilds/{OWN}/members/{MEMBER}")).await;
+    assert_eq!((&anna["nick"], &anna["roles"]), (&json!("Ni\0ck"), &json!([roles[0]])), "without the role that is gone");
+    for path in [
+        format!("guilds/{OWN}/members_with_role/{}", roles[0]),
+        format!("guilds/{OWN}/members_with_role/{}", roles[1]),
+        format!("guilds/{OWN}/emojis/{}", OWN + 21),
+        format!("channels/{}/threads", OWN + 10),
+        format!("channels/{}", OWN + 10),
+        format!("threads/{}", OWN + 30),
+        format!("users/{MEMBER}"),
+        format!("users?userIDs={MEMBER},{OTHER}"),
+        format!("user_in_guilds_has_roles?user_id={MEMBER}&server_ids={OWN}&role_ids={}", roles[0]),
+    ] {
+        pair.get(&path).await;
+    }
+    assert_eq!(pair.get(&format!("users/{MEMBER}")).await["username"], "an\0na");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_route_answers_as_the_process_that_holds_the_shards_does() {
     let mut pair = Pair::new(Config { rate: 150.0, mix: Mix::Every, ..few(4) }, 2).await;
     tokio::time::sleep(Duration::from_millis(2_500)).await;
