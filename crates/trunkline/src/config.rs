@@ -3,14 +3,17 @@
 //! [`parse`] takes the layers (file, environment, flags) as values, so a test never touches the process environment, and answers
 //! either a whole [`Config`] or every problem it found, each with its place. Secrets are [`Token`]s or [`GroupToken`]s from here on.
 
+mod bots;
 mod document;
+mod groups;
 pub mod keys;
 mod read;
 mod show;
+mod values;
 
 pub use document::{Document, Origin, Problem, Raw};
-pub(crate) use read::parse_duration;
 pub use show::show;
+pub(crate) use values::parse_duration;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
