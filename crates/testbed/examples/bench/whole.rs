@@ -11,9 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use trunkline_cache::{Cache, CacheConfig, Users};
 use trunkline_delivery::{Credit, EntryId, Filter, GroupId, GroupLimits, GroupSpec, Hub, HubConfig, Slot, StreamId};
-use trunkline_discord::{
-    Compression, Dice, Encoding, Envelope, Event, EventKind, EventName, Fields, Intents, Op, Routing, ShardId, Time, Token,
-};
+use trunkline_discord::{Compression, Dice, Encoding, Envelope, Event, EventName, Fields, Intents, Op, Routing, ShardId, Time, Token};
 use trunkline_etf::{EtfWriter, Limits, TermWrite};
 use trunkline_gateway::inflate::{InflateLimits, Inflater};
 use trunkline_gateway::{Clock, Stamp, Watch};
@@ -217,7 +215,7 @@ impl Shard {
         }
         let routing = *routing;
         let name = envelope.t.as_deref().unwrap_or_default();
-        let kind = EventKind::from_name(name);
+        let kind = envelope.kind;
         self.cache.expect(kind, routing);
         let body = Bytes::copy_from_slice(envelope.d.raw());
         let change = self.cache.apply_found(kind, envelope.d, fields, routing, &body);

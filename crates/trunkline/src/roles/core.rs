@@ -213,7 +213,7 @@ impl CoreState {
     fn dispatch(&mut self, slot: usize, d: &Dispatched<'_>) {
         let Some(shard) = self.shards.get_mut(slot) else { return };
         let name = d.envelope.t.as_deref().unwrap_or_default();
-        let kind = EventKind::from_name(name);
+        let kind = d.envelope.kind;
         let body = d.envelope.d;
         shard.cache.expect(kind, d.routing);
         let bytes = Bytes::copy_from_slice(body.raw());
