@@ -196,9 +196,9 @@ async fn the_tables_are_made_by_a_verb_and_those_of_a_later_version_are_refused(
         })
     };
     let (code, said) = run(&["store", "migrate"], Some(url.clone())).await;
-    assert!(code == Some(0) && said.contains("are at version 3 now (before: 0)") && !said.contains(PASSWORD), "{code:?} {said}");
+    assert!(code == Some(0) && said.contains("are at version 4 now (before: 0)") && !said.contains(PASSWORD), "{code:?} {said}");
     let (code, said) = run(&["store", "migrate"], Some(url.clone())).await;
-    assert!(code == Some(0) && said.contains("have version 3, the newest"), "{code:?} {said}");
+    assert!(code == Some(0) && said.contains("have version 4, the newest"), "{code:?} {said}");
     let (code, said) = run(&["store", "migrate"], None).await;
     assert!(code == Some(2) && said.contains("store.url is not set"), "{code:?} {said}");
     let (code, said) = run(&["store", "migrate"], Some("postgres://a:b@c:d/e".to_owned())).await;
