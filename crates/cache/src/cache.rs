@@ -473,7 +473,8 @@ impl Cache {
             }
             let mut without: SmallVec<[&str; 8]> = SmallVec::from_slice(drop);
             without.push("user");
-            if let Some(mut put) = self.compare(key, handle, way, told, Without::Keys(&without)) {
+            let without = user.map_or(Without::Keys(&without), |user| Without::Told(&without, user));
+            if let Some(mut put) = self.compare(key, handle, way, told, without) {
                 self.set_print(key, print);
                 if let Some(user) = user.filter(|_| !drop.contains(&"user")) {
                     put.changed |= self.set_user_of(key.id, user);
