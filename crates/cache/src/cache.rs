@@ -1,7 +1,7 @@
 //! One shard's objects, and the one way in which they change.
 //!
 //! Objects lie packed in the shard's heap; each guild has a table of handles for each kind of which it has any. Everything that is written
-//! goes through `lay` and `take`, which keep counts, indexes, users and the set of changed keys in step. Kinds are all alike here, but
+//! goes through `lay` and `take`, which keep counts, indexes, users and the list of changed keys in step. Kinds are all alike here, but
 //! for members, whose user lies with [`Users`].
 
 use bytes::Bytes;

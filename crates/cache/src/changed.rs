@@ -2,8 +2,8 @@
 //! of that lies with the object ([`Heap::note`](crate::heap::Heap::note)), whose memory is at hand where it is written; a set of keys, which was here
 //! before, is one more place anywhere in memory for each change.
 //!
-//! What goes away and comes again has no mark any more and is noted again. So that a list that nobody takes, while one commit hangs, does not grow
-//! with every change, what stands in it twice is taken out when it has doubled: it never holds much more than twice as many keys as are different.
+//! What has no mark is noted again: what goes away, what comes again or has moved to another place, and what lies in no such place (what is known about
+//! a guild). So that a list that nobody takes, while one commit hangs, does not grow with every change, what stands in it twice is taken out when it has doubled: it never holds much more than twice as many keys as are different.
 
 use crate::key::Key;
 

@@ -83,7 +83,7 @@ const MESSAGE_BYTES: usize = 512;
 /// The clocks for whoever handles many messages in a row. To look at both takes as long as all else that is done with a small event before
 /// it comes to the cache; so one look serves for what was there already and is handled in the next some 30 microseconds.
 ///
-/// Stamps are never ahead of the clocks, and never go back.
+/// The monotonic time of a stamp is never ahead of its clock and never goes back.
 #[derive(Debug)]
 pub struct Watch {
     clock: Clock,

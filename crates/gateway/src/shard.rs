@@ -28,6 +28,8 @@ use crate::telling::Telling;
 /// After so many frames, or after this time, other shards of the core run.
 const BATCH_FRAMES: u32 = 64;
 const BATCH_TIME: Duration = Duration::from_millis(1);
+/// Frames of a batch after which the clocks are looked at anew.
+const LOOK_FRAMES: u32 = 8;
 /// Slept when no timer is armed: a control message or the socket wakes the driver then.
 const FAR: Duration = Duration::from_secs(3600);
 
@@ -297,7 +299,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
     async fn read(&mut self, first: Option<Result<Message, tokio_websockets::Error>>) -> bool {
         let began = self.watch.look().at;
         let mut message = first;
-        let mut frames = 0;
+        let mut frames = 0_u32;
         while let Some(mut connection) = self.connection.take() {
             let closed = match message {
                 Some(Ok(message)) if message.is_close() => {
@@ -330,6 +332,10 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
                 return false;
             }
             frames += 1;
+            // Small messages may cost much: every few of them the clocks are looked at, whatever the bytes say.
+            if frames.is_multiple_of(LOOK_FRAMES) {
+                self.watch.look();
+            }
             if frames >= BATCH_FRAMES || self.watch.stamp().at.since(began) >= BATCH_TIME {
                 return true;
             }

@@ -196,7 +196,7 @@ impl Embedded {
         for _ in 0..LOAD_TRIES {
             let snapshot = self.lock().kv.snapshot()?;
             let scanned = snapshot.scan(&prefix, &mut after, f);
-            if self.lock().kv.ended(scanned)? {
+            if self.lock().kv.ended(&snapshot, scanned)? {
                 return Ok(());
             }
         }

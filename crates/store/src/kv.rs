@@ -26,6 +26,8 @@ use crate::sums::{Noted, Sums};
 const ROWS: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("rows");
 /// Row that holds the number of the last journal frame that the file has taken over.
 const APPLIED: &[u8] = b"\0applied";
+/// Operations of the journal that are put in order at a time: some 50 MB.
+const SETTLED_AT_ONCE: usize = 1 << 20;
 
 /// The rows of an open store.
 pub(crate) struct Kv {
@@ -33,6 +35,8 @@ pub(crate) struct Kv {
     cache_bytes: usize,
     /// `None` after a failure, until it can be opened again.
     database: Option<Database>,
+    /// How often it was opened.
+    opened: u64,
     pub(crate) journal: Journal,
 }
 
@@ -51,7 +55,7 @@ impl Kv {
         let failed = |error| open_error(dir, StoreError::from_redb(&path, error));
         let (journal, Found { bytes, bytes_cut }) = Journal::open(dir, applied(&database).map_err(failed)?)?;
         let replayed = replay(&database, &bytes).map_err(failed)?;
-        Ok((Kv { path, cache_bytes, database: Some(database), journal }, replayed, bytes_cut))
+        Ok((Kv { path, cache_bytes, database: Some(database), opened: 1, journal }, replayed, bytes_cut))
     }
 
     /// Commits a batch: once this has returned, it survives the process.
@@ -112,27 +116,31 @@ impl Kv {
 
     /// Every row whose key starts with `prefix`, in the order of the keys; `f` gets the rest of the key.
     pub(crate) fn scan(&mut self, prefix: &[u8], f: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
-        let scanned = self.snapshot()?.scan(prefix, &mut Vec::new(), f);
-        self.ended(scanned).map(drop)
+        let snapshot = self.snapshot()?;
+        let scanned = snapshot.scan(prefix, &mut Vec::new(), f);
+        self.ended(&snapshot, scanned).map(drop)
     }
 
     /// The rows as they are now, to be read while others go on.
     pub(crate) fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
         let path = self.path.clone();
-        let take = |database: &Database| -> Result<Snapshot, redb::Error> { Ok(Snapshot(database.begin_read()?.open_table(ROWS)?)) };
+        let take = |database: &Database| -> Result<_, redb::Error> { Ok(database.begin_read()?.open_table(ROWS)?) };
         let taken = take(self.database()?);
-        self.checked(&path, taken)
+        Ok(Snapshot { rows: self.checked(&path, taken)?, of: self.opened })
     }
 
     /// How a scan of a snapshot ended: false where the file was closed under it, since somebody else has met a failure; then the rest is to be
     /// read of another snapshot.
-    pub(crate) fn ended(&mut self, scanned: Result<(), redb::Error>) -> Result<bool, StoreError> {
-        match scanned {
-            Err(redb::Error::DatabaseClosed) => Ok(false),
-            scanned => {
-                let path = self.path.clone();
-                self.checked(&path, scanned).map(|()| true)
-            }
+    pub(crate) fn ended(&mut self, snapshot: &Snapshot, scanned: Result<(), redb::Error>) -> Result<bool, StoreError> {
+        let Err(error) = scanned else { return Ok(true) };
+        // What was opened again since knows nothing of that failure.
+        if self.opened == snapshot.of {
+            self.database = None;
+        }
+        match error {
+            // From the first failed write on, and once the file is closed for it.
+            redb::Error::PreviousIo | redb::Error::DatabaseClosed => Ok(false),
+            error => Err(StoreError::from_redb(&self.path, error)),
         }
     }
 
@@ -155,6 +163,7 @@ impl Kv {
             let bytes = self.journal.contents()?;
             replay(&database, &bytes).map_err(|error| StoreError::from_redb(&self.path, error))?;
             self.database = Some(database);
+            self.opened += 1;
         }
         self.database.as_ref().ok_or_else(|| StoreError::Corrupt { path: self.path.clone(), what: "it is not open".to_owned() })
     }
@@ -165,14 +174,18 @@ impl Kv {
 }
 
 /// The rows as they were at a moment. It needs no lock; what is written meanwhile lies beside it.
-pub(crate) struct Snapshot(ReadOnlyTable<&'static [u8], &'static [u8]>);
+pub(crate) struct Snapshot {
+    rows: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    /// How often the file had been opened.
+    of: u64,
+}
 
 impl Snapshot {
     /// Every row whose key starts with `prefix` and goes on above `after`, where that is not empty, in the order of the keys; `f` gets the rest of
     /// the key, and `after` is the last one that it got.
     pub(crate) fn scan(&self, prefix: &[u8], after: &mut Vec<u8>, f: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), redb::Error> {
         let from = [prefix, after].concat();
-        for row in self.0.range::<&[u8]>(from.as_slice()..)? {
+        for row in self.rows.range::<&[u8]>(from.as_slice()..)? {
             let (key, value) = row?;
             let Some(rest) = key.value().strip_prefix(prefix) else { break };
             if !after.is_empty() && rest == after {
@@ -274,7 +287,13 @@ fn replay(database: &Database, journal: &[u8]) -> Result<u64, redb::Error> {
     if let Some((number, _)) = commits.last() {
         // All of them together: what a later one writes again is written once, and every page is come by once.
         let parts = commits.iter().flat_map(|(_, parts)| parts);
-        write(database, *number, Durability::None, |table| fill(table, parts.flat_map(|part| Operations::new(part))))?;
+        let mut operations = parts.flat_map(|part| Operations::new(part)).peekable();
+        write(database, *number, Durability::None, |table| {
+            while operations.peek().is_some() {
+                fill(table, operations.by_ref().take(SETTLED_AT_ONCE))?;
+            }
+            Ok(())
+        })?;
     }
     Ok(commits.len() as u64)
 }
@@ -349,4 +368,39 @@ fn after(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix[..=keep].to_vec();
     end[keep] += 1;
     Some(end)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_goes_on_when_a_failed_write_has_closed_the_file_under_it_and_leaves_the_one_that_was_opened_since() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut kv, ..) = Kv::open(dir.path(), 1 << 20, false).unwrap();
+        let mut batch = Batch::new();
+        batch.put(b"ca", b"1");
+        batch.put(b"cb", b"2");
+        kv.apply(&mut batch).unwrap();
+        let rows = |snapshot: &Snapshot| {
+            let mut keys = Vec::new();
+            snapshot.scan(b"c", &mut Vec::new(), &mut |key, _| keys.push(key.to_vec())).map(|()| keys)
+        };
+        let all = vec![b"a".to_vec(), b"b".to_vec()];
+        // What redb answers from the first failed write on, and what once the file is closed.
+        for failure in [redb::Error::PreviousIo, redb::Error::DatabaseClosed] {
+            let old = kv.snapshot().unwrap();
+            assert_eq!(rows(&old).unwrap(), all);
+            assert!(!kv.ended(&old, Err(failure)).unwrap(), "the rest is to be read of another snapshot");
+            let new = kv.snapshot().unwrap();
+            assert_eq!(rows(&new).unwrap(), all);
+            // Who comes late with the same failure, or with one of its own, closes nothing that is sound.
+            let opened = kv.opened;
+            assert!(!kv.ended(&old, Err(redb::Error::PreviousIo)).unwrap());
+            assert!(kv.ended(&old, Err(redb::Error::Io(std::io::Error::other("gone")))).is_err());
+            assert_eq!(rows(&new).unwrap(), all);
+            assert_eq!((kv.snapshot().unwrap().of, kv.opened), (opened, opened));
+        }
+    }
 }

@@ -108,6 +108,10 @@ fn said(place: usize, etf: &[u8], most: usize, is: impl FnOnce(&Phrase) -> bool)
         let phrases = phrases.try_borrow().ok()?;
         let phrase = phrases.get(place)?;
         let len = usize::from(phrase.etf_len);
+        // A place where there is none: bytes that are all 0 come by it.
+        if phrase.entries == 0 {
+            return None;
+        }
         if usize::from(phrase.entries) > most || etf.get(..len)? != phrase.etf.get(..len)? || !is(phrase) {
             return None;
         }
@@ -253,6 +257,45 @@ mod tests {
     use super::*;
     use crate::packed::update::{Outcome, Without, merge, replace};
     use crate::{DEPTH_MAX, Encoding, Error, Value, transcode};
+
+    #[test]
+    fn bytes_that_are_all_0_are_no_phrase_and_end() {
+        // Unchecked bytes: a checked frame has none of them.
+        let zeros = |head: &[u8]| [head, &[0; 32]].concat();
+        let entry = |key: &str, value: &[u8], out: &mut Vec<u8>| {
+            atom(term::ATOM, key, out);
+            out.extend_from_slice(value);
+        };
+        let (five, nil) = ([term::SMALL_INTEGER, 5], b"d\0\x03nil");
+        let mut map = vec![term::MAP, 0, 0, 0, 2];
+        entry("id", &five, &mut map);
+        let damaged = zeros(&map);
+        entry("nick", nil, &mut map);
+        let mut base = Vec::new();
+        transcode(Value::from_raw(Encoding::Etf, &map), Encoding::Packed, &mut base).unwrap();
+        let base = Value::from_raw(Encoding::Packed, &base);
+        let told = Value::from_raw(Encoding::Etf, &damaged);
+        for way in [merge, replace] {
+            assert_eq!(way(base, told, Without::Keys(&[]), &mut Vec::new()), None);
+        }
+        let under = |keys: &[&str], rest: &[u8]| {
+            let mut map = vec![term::MAP, 0, 0, 0, 1];
+            atom(term::ATOM, "user", &mut map);
+            map.extend([term::MAP, 0, 0, 0, 6]);
+            entry("id", &five, &mut map);
+            keys.iter().for_each(|key| entry(key, nil, &mut map));
+            map.extend_from_slice(rest);
+            map
+        };
+        let mut name = Vec::new();
+        entry("name", &five, &mut name);
+        let whole = under(&["avatar", "banner", "nick", "mute"], &name);
+        for _ in 0..2_000 {
+            transcode(Value::from_raw(Encoding::Etf, &whole), Encoding::Packed, &mut Vec::new()).unwrap();
+        }
+        let damaged = under(&[], &[0; 64]);
+        assert!(transcode(Value::from_raw(Encoding::Etf, &damaged), Encoding::Packed, &mut Vec::new()).is_err());
+    }
 
     /// Numbers that look random, the same in every run.
     struct Numbers(u64);

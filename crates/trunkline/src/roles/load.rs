@@ -88,7 +88,7 @@ pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: 
         dropped: ByGroup::new(),
     };
     let lost = |nothing: Loaded, session: u64| -> Result<Loaded, String> {
-        note_loss(store, shard, Loss { epoch, session })?;
+        note_loss(store, shard, session)?;
         Ok(Loaded { gap: Some(StartGap { session, first_s: None, cause: GapCause::StoreFailed }), ..nothing })
     };
     let damaged = |nothing: Loaded, session: u64, why: String| -> Result<Loaded, String> {
@@ -100,10 +100,14 @@ pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: 
         Ok(loaded)
     };
     let record = match store.load_record(key) {
-        Ok(Some(stored)) => stored.record,
+        Ok(Some(stored)) => {
+            // Whoever wrote this record has told the loss.
+            forget_loss(store, shard)?;
+            stored.record
+        }
         // No checkpoint was written since the loss: nobody who could have told it has come that far.
-        Ok(None) => match noted_loss(store, shard)?.filter(|loss| loss.epoch + 1 == epoch) {
-            Some(Loss { session, .. }) => return lost(nothing, session),
+        Ok(None) => match noted_loss(store, shard)? {
+            Some(session) => return lost(nothing, session),
             None => return Ok(nothing),
         },
         Err(StoreError::Corrupt { .. }) => return damaged(nothing, 0, "its record is damaged".to_owned()),
@@ -171,30 +175,26 @@ pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: 
     })
 }
 
-/// A shard's checkpoint could not be read, and was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Loss {
-    /// The epoch of who found it so, or has taken the note over since. An older note is about a loss that was told: a checkpoint came after it.
-    epoch: u64,
-    /// The last session that is known.
-    session: u64,
-}
-
 fn loss_name(shard: ShardId) -> String {
     format!("lost/{}/{}/{}", shard.bot, shard.index, shard.count)
 }
 
-fn note_loss(store: &Store, shard: ShardId, loss: Loss) -> Result<(), String> {
-    store.put_meta(&loss_name(shard), format!("{} {}", loss.epoch, loss.session).as_bytes()).map_err(|error| error.to_string())
+/// Notes that a shard's checkpoint could not be read and is dropped, with the last session that is known.
+fn note_loss(store: &Store, shard: ShardId, session: u64) -> Result<(), String> {
+    store.put_meta(&loss_name(shard), session.to_string().as_bytes()).map_err(|error| error.to_string())
 }
 
-fn noted_loss(store: &Store, shard: ShardId) -> Result<Option<Loss>, String> {
+/// The session of a loss that nobody has told yet.
+fn noted_loss(store: &Store, shard: ShardId) -> Result<Option<u64>, String> {
     let noted = store.get_meta(&loss_name(shard)).map_err(|error| error.to_string())?;
-    let read = |noted: &[u8]| {
-        let (epoch, session) = std::str::from_utf8(noted).ok()?.split_once(' ')?;
-        Some(Loss { epoch: epoch.parse().ok()?, session: session.parse().ok()? })
-    };
-    Ok(noted.and_then(|noted| read(&noted)))
+    Ok(noted.and_then(|noted| std::str::from_utf8(&noted).ok()?.parse().ok()))
+}
+
+fn forget_loss(store: &Store, shard: ShardId) -> Result<(), String> {
+    match noted_loss(store, shard)? {
+        None => Ok(()),
+        Some(_) => store.put_meta(&loss_name(shard), b"").map_err(|error| error.to_string()),
+    }
 }
 
 /// Why a shard is not taken of which a later version has written `what`.
@@ -296,7 +296,7 @@ impl Read {
 /// The rows; whether they are all there; whether an earlier version wrote them.
 ///
 /// # Errors
-/// A later version wrote them.
+/// A later version wrote them, or they cannot be read at this moment.
 fn load_cache(store: &Store, shard: ShardId) -> Result<(Rows, bool, bool), String> {
     let mut found = Read::default();
     let mut tries = 0;
@@ -316,6 +316,12 @@ fn load_cache(store: &Store, shard: ShardId) -> Result<(Rows, bool, bool), Strin
             read => break read,
         }
     };
+    // Only what is damaged is given up: anything else may be read when it is tried again, and its rows would be dropped for nothing.
+    if let Err(error) = &read
+        && !matches!(error, StoreError::Corrupt { .. })
+    {
+        return Err(error.to_string());
+    }
     let Read { rows, bad: bad_rows, bad_keys, earlier, later: later_form, later_kinds, later_flags } = found;
     if let Some(form) = later_form {
         return Err(later(store, &format!("rows of form {form}, this one knows {ROW_VERSION}")));
@@ -454,6 +460,8 @@ mod tests {
             // The bot fails, or the process is killed, before there is a checkpoint in which the gap is.
             for _ in 0..3 {
                 assert_eq!((gap(&store), stored_rows(&store)), (told, Vec::new()));
+                // Killed between taking an epoch and reading anything.
+                store.next_epoch(key_of(SHARD)).expect("an epoch");
             }
             let commit = || {
                 let epoch = store.next_epoch(key_of(SHARD)).expect("an epoch");
@@ -467,7 +475,7 @@ mod tests {
             store.forget_shard(key_of(SHARD)).expect("forgotten");
             assert_eq!(gap(&store), None);
             // What nobody has written is not believed.
-            for noted in ["", "x y", "99999999999999999999999 1", "1"] {
+            for noted in ["", "x", "-1", "99999999999999999999999", "1 1"] {
                 store.put_meta(&loss_name(SHARD), noted.as_bytes()).expect("written");
                 assert_eq!(gap(&store), None);
             }
