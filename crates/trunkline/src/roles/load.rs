@@ -206,7 +206,7 @@ fn later(store: &Store, what: &str) -> String {
     )
 }
 
-/// How often a cache is read again because the server of the store went away meanwhile.
+/// How often a cache is read because the store could not be read to its end: its server went away, its disk is full.
 const LOAD_TRIES: u32 = 5;
 
 /// How often a long load says how far it has come.
@@ -308,8 +308,9 @@ fn load_cache(store: &Store, shard: ShardId) -> Result<(Rows, bool, bool), Strin
         });
         tries += 1;
         match read {
-            // A server that goes away in the middle is no damage.
-            Err(StoreError::Server { .. }) if tries < LOAD_TRIES => {
+            // A server that goes away in the middle is no damage, nor is a disk that is full.
+            Err(ref error) if tries < LOAD_TRIES && !matches!(error, StoreError::Corrupt { .. }) => {
+                tracing::warn!(bot = %shard.bot, shard = %place(shard), "the stored cache cannot be read at this moment, it is tried again: {error}");
                 found = Read::default();
                 std::thread::sleep(Duration::from_secs(1));
             }
