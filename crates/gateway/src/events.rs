@@ -1,7 +1,10 @@
 //! What a shard's driver tells the code around it, and what that code may tell the driver.
 
-use trunkline_discord::{Encoding, Envelope, Fields, Object, Op, Routing, ShardId, Time};
+use bytes::Bytes;
+use trunkline_discord::{Encoding, Envelope, EventKind, Fields, Object, Op, Routing, ShardId, Time};
 use trunkline_session::{LostCause, Report, ResumePoint, StopReason};
+
+use crate::batch::Room;
 
 /// One new dispatch, borrowed from the socket's buffers: take what is to be kept.
 #[derive(Debug)]
@@ -23,6 +26,15 @@ pub struct Dispatched<'a> {
     pub received_at: Time,
     /// The same on the wall clock, microseconds since 1970.
     pub received_unix_us: u64,
+    pub(crate) room: &'a Room,
+}
+
+impl Dispatched<'_> {
+    /// The body, as bytes of their own: one copy, to where memory was asked for when the frame was decoded.
+    #[must_use]
+    pub fn own_body(&self) -> Bytes {
+        self.room.fill(self.envelope.d.raw())
+    }
 }
 
 /// READY: a new session is live.
@@ -41,6 +53,12 @@ pub struct Ready<'a> {
 /// Takes a shard's events, on the shard's own core, between two frames. It must not wait for anything: while it runs, no
 /// shard of the core reads.
 pub trait ShardEvents {
+    /// A dispatch with these ids was decoded, and will perhaps be delivered after others that came with it. A hint, for whoever can ask for
+    /// memory ahead.
+    fn expect(&mut self, kind: EventKind, routing: Routing) {
+        let _ = (kind, routing);
+    }
+
     /// A new dispatch, in the order of the session. Repeated ones never come here.
     fn dispatch(&mut self, dispatched: Dispatched<'_>);
 

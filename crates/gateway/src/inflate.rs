@@ -2,11 +2,13 @@
 //!
 //! One [`Inflater`] lives as long as one connection, because Discord keeps one compression context for the whole
 //! connection (Discord docs, Gateway: Transport Compression). It turns websocket frames into gateway messages and never
-//! looks into them.
+//! looks into them. Messages that have come together may lie behind one another in its buffer.
 //!
 //! Invariants: what one message may grow to is bounded before memory is taken for it, so a compressed bomb costs at
 //! most the limit; after the first error the context is poisoned and every later call fails, since nothing behind a
 //! decoding error can be trusted; the buffer that messages are written to is reused and shrinks again after a giant.
+
+use std::ops::Range;
 
 use flate2::{Decompress, FlushDecompress, Status};
 use trunkline_discord::Compression;
@@ -86,6 +88,17 @@ pub enum InflateError {
     NoMemory,
 }
 
+/// What became of a websocket message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Appended {
+    /// More of its gateway message has to come.
+    Part,
+    /// A gateway message is whole and lies here: [`Inflater::message`].
+    Whole(Range<usize>),
+    /// The connection is not compressed: the websocket message is the gateway message.
+    Plain,
+}
+
 enum Context {
     None,
     Zlib(Box<Decompress>),
@@ -96,14 +109,16 @@ enum Context {
 pub struct Inflater {
     context: Context,
     limits: InflateLimits,
-    /// All of it is initialised; a message fills `..filled`.
+    /// All of it is initialised; messages fill `..filled`.
     buffer: Vec<u8>,
     filled: usize,
+    /// Where the last message begins.
+    from: usize,
     /// The last bytes of the zlib message so far: its end mark may be cut in two by a frame's border.
     tail: [u8; 4],
     /// Compressed bytes of the message so far.
     message_in: usize,
-    /// The message that `buffer` holds was handed out: the next push starts a new one.
+    /// The last message in `buffer` is whole: what comes next starts a new one.
     complete: bool,
     calm: u32,
     poisoned: bool,
@@ -146,6 +161,7 @@ impl Inflater {
             limits,
             buffer,
             filled: 0,
+            from: 0,
             tail: [1; 4],
             message_in: 0,
             complete: true,
@@ -157,41 +173,83 @@ impl Inflater {
     }
 
     /// Takes one websocket message in. Answers the gateway message when it is whole, `None` when more frames of it have
-    /// to come (zlib only).
+    /// to come (zlib only). Messages that were appended before are forgotten.
     ///
     /// # Errors
     /// Any [`InflateError`]; the context is poisoned then.
     pub fn push<'a>(&'a mut self, frame: &'a [u8]) -> Result<Option<&'a [u8]>, InflateError> {
+        self.clear();
+        Ok(match self.append(frame)? {
+            Appended::Part => None,
+            Appended::Whole(place) => Some(self.message(&place)),
+            Appended::Plain => Some(frame),
+        })
+    }
+
+    /// [`Inflater::push`] that leaves the messages where they are that came since [`Inflater::clear`]: [`Inflater::message`] gives them.
+    ///
+    /// # Errors
+    /// Any [`InflateError`]; the context is poisoned then. The messages before are still there.
+    pub fn append(&mut self, frame: &[u8]) -> Result<Appended, InflateError> {
         if self.poisoned {
             return Err(InflateError::Poisoned);
         }
         self.bytes_in += frame.len() as u64;
+        if self.complete {
+            self.begin();
+        }
         let result = match self.context {
             Context::None => {
-                if frame.len() > self.limits.message_bytes_max {
-                    Err(self.too_large())
-                } else {
+                if frame.len() <= self.limits.message_bytes_max {
                     self.bytes_out += frame.len() as u64;
-                    return Ok(Some(frame));
+                    self.complete = true;
+                    return Ok(Appended::Plain);
                 }
+                Err(self.too_large())
             }
             Context::Zlib(_) => self.push_zlib(frame),
             Context::Zstd(_) => self.push_zstd(frame).map(|()| true),
         };
         match result {
-            Ok(false) => Ok(None),
+            Ok(false) => Ok(Appended::Part),
             Ok(true) => {
                 self.complete = true;
-                self.bytes_out += self.filled as u64;
-                Ok(Some(&self.buffer[..self.filled]))
+                self.bytes_out += self.message_out() as u64;
+                Ok(Appended::Whole(self.from..self.filled))
             }
             Err(error) => {
                 self.poisoned = true;
-                self.buffer = Vec::new();
-                self.filled = 0;
+                // What it grew to goes; messages before it may still be wanted.
+                self.buffer.truncate(self.from);
+                self.buffer.shrink_to_fit();
+                self.filled = self.from;
                 Err(error)
             }
         }
+    }
+
+    /// A message that was appended since [`Inflater::clear`]; nothing for any other place.
+    #[must_use]
+    pub fn message(&self, place: &Range<usize>) -> &[u8] {
+        self.buffer.get(place.clone()).unwrap_or_default()
+    }
+
+    /// Bytes of all messages that lie here.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.filled
+    }
+
+    /// Forgets the messages that lie here; a part of one stays.
+    pub fn clear(&mut self) {
+        let part = if self.complete { 0 } else { self.message_out() };
+        if part != 0 && self.from != 0 {
+            self.buffer.copy_within(self.from..self.filled, 0);
+        }
+        if self.complete {
+            self.shrink();
+        }
+        (self.from, self.filled) = (0, part);
     }
 
     /// The compression that this connection was opened with.
@@ -228,7 +286,21 @@ impl Inflater {
         context + self.buffer.capacity()
     }
 
+    /// Bytes of the last message so far.
+    fn message_out(&self) -> usize {
+        self.filled - self.from
+    }
+
+    /// A message begins behind those that lie here.
     fn begin(&mut self) {
+        self.from = self.filled;
+        self.message_in = 0;
+        self.tail = [1; 4];
+        self.complete = false;
+    }
+
+    /// Gives memory back that only few messages need.
+    fn shrink(&mut self) {
         if self.filled > BUFFER_BYTES {
             self.calm = 0;
         } else {
@@ -240,19 +312,15 @@ impl Inflater {
             self.buffer.shrink_to(BUFFER_BYTES);
             self.calm = 0;
         }
-        self.filled = 0;
-        self.message_in = 0;
-        self.tail = [1; 4];
-        self.complete = false;
     }
 
     /// Makes room for at least one more byte, up to one byte above the limit: that byte is how too much shows.
     fn grow(&mut self) -> Result<(), InflateError> {
-        if self.filled > self.limits.message_bytes_max {
+        if self.message_out() > self.limits.message_bytes_max {
             return Err(self.too_large());
         }
         if self.filled == self.buffer.len() {
-            let most = self.limits.message_bytes_max.saturating_add(1);
+            let most = self.from.saturating_add(self.limits.message_bytes_max).saturating_add(1);
             let wanted = self.buffer.len().saturating_mul(2).clamp(1024, most.max(1024));
             self.buffer.resize(wanted.min(most), 0);
         }
@@ -264,9 +332,6 @@ impl Inflater {
     }
 
     fn push_zlib(&mut self, frame: &[u8]) -> Result<bool, InflateError> {
-        if self.complete {
-            self.begin();
-        }
         let offset = self.bytes_in - frame.len() as u64;
         if self.message_in.saturating_add(frame.len()) > self.limits.compressed_bytes_max {
             return Err(InflateError::NoEnd { limit: self.limits.compressed_bytes_max });
@@ -300,7 +365,7 @@ impl Inflater {
                 return Err(corrupt("the decompressor does not go on".to_owned()));
             }
         }
-        if self.filled > self.limits.message_bytes_max {
+        if self.message_out() > self.limits.message_bytes_max {
             return Err(self.too_large());
         }
         self.remember_tail(frame);
@@ -318,7 +383,6 @@ impl Inflater {
     }
 
     fn push_zstd(&mut self, frame: &[u8]) -> Result<(), InflateError> {
-        self.begin();
         self.message_in = frame.len();
         let offset = self.bytes_in - frame.len() as u64;
         let mut input = InBuffer::around(frame);
@@ -349,7 +413,7 @@ impl Inflater {
                 return Err(corrupt("the decompressor does not go on"));
             }
         }
-        if self.filled > self.limits.message_bytes_max {
+        if self.message_out() > self.limits.message_bytes_max {
             return Err(self.too_large());
         }
         Ok(())

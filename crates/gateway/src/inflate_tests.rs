@@ -245,3 +245,60 @@ fn the_buffer_shrinks_after_a_giant_and_after_a_while_of_calm() {
     assert_eq!(client.buffer.capacity(), BUFFER_BYTES);
     assert_eq!(client.push(&server.message(b"still whole")).unwrap(), Some(&b"still whole"[..]));
 }
+
+#[test]
+fn messages_that_lie_behind_one_another_are_those_that_came_and_a_part_stays_over_a_clearing() {
+    let seed = 7;
+    let mut dice = Dice::new(seed);
+    let mut zlib = (ZlibServer::new(), inflater(Compression::ZlibStream));
+    let mut zstd = (ZstdServer::new(17), inflater(Compression::ZstdStream));
+    for round in 0..300 {
+        let mut lie = [Vec::new(), Vec::new()];
+        for _ in 0..dice.between(1, 12) {
+            let len = if dice.below(20) == 0 { 100_000 } else { dice.between(1, 4_000) };
+            let message = text(len as usize, dice.next_u64());
+            let Appended::Whole(place) = zstd.1.append(&zstd.0.message(&message)).unwrap() else { panic!("seed {seed}, round {round}") };
+            lie[0].push((place, message.clone()));
+            let frame = zlib.0.message(&message);
+            let (first, second) = frame.split_at(dice.below(frame.len() as u64) as usize);
+            assert_eq!(zlib.1.append(first).unwrap(), Appended::Part, "seed {seed}, round {round}");
+            if dice.below(3) == 0 {
+                // Those before are handled while the rest of this one is on its way.
+                lie[1].drain(..).for_each(|(place, message)| assert_eq!(zlib.1.message(&place), message, "seed {seed}, round {round}"));
+                zlib.1.clear();
+            }
+            let Appended::Whole(place) = zlib.1.append(second).unwrap() else { panic!("seed {seed}, round {round}") };
+            lie[1].push((place, message));
+        }
+        for (lie, client) in lie.into_iter().zip([&mut zstd.1, &mut zlib.1]) {
+            let bytes: usize = lie.iter().map(|(_, message)| message.len()).sum();
+            assert_eq!(client.held_bytes(), bytes, "seed {seed}, round {round}");
+            lie.into_iter().for_each(|(place, message)| assert_eq!(client.message(&place), message, "seed {seed}, round {round}"));
+            client.clear();
+            assert_eq!(client.held_bytes(), 0);
+        }
+    }
+}
+
+#[test]
+fn what_came_before_a_bomb_is_still_there_and_the_bomb_is_not() {
+    for compression in [Compression::ZlibStream, Compression::ZstdStream] {
+        let mut client = bounded(compression, 1024 * 1024);
+        let (good, bomb) = (text(900 * 1024, 8), vec![0; 50 * 1024 * 1024]);
+        let frames = match compression {
+            Compression::ZlibStream => {
+                let mut server = ZlibServer::new();
+                [server.message(&good), server.message(&bomb)]
+            }
+            _ => {
+                let mut server = ZstdServer::new(17);
+                [server.message(&good), server.message(&bomb)]
+            }
+        };
+        let Appended::Whole(place) = client.append(&frames[0]).unwrap() else { panic!("a whole message") };
+        assert!(matches!(client.append(&frames[1]), Err(InflateError::TooLarge { limit: 1_048_576, .. })));
+        assert_eq!(client.message(&place), good);
+        assert!(client.memory_bytes() < 4 * 1024 * 1024, "{}", client.memory_bytes());
+        assert_eq!(client.append(&frames[0]), Err(InflateError::Poisoned));
+    }
+}

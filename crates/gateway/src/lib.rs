@@ -10,6 +10,7 @@
 //! Invariants: the socket is always read; nothing from the network is taken in without a size and a time limit; the
 //! socket is never closed with 1000 or 1001, which would end the session at Discord; a token leaves only towards Discord.
 
+pub mod batch;
 pub mod inflate;
 
 mod api;

@@ -2,34 +2,35 @@
 //!
 //! It decides nothing of the protocol, and never waits for whoever takes the events: the socket is read whatever happens
 //! behind it. It runs on its core's single-threaded runtime, beside the other shards of the core, and lets them run after
-//! each batch of frames.
+//! so many frames. Those that are there already are decoded a few at a time ([`crate::batch`]).
 
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use tokio_websockets::Message;
-use trunkline_discord::{Compression, Dice, Encoding, Envelope, EnvelopeError, Fields, Op, Routing, ShardId, Time};
+use trunkline_discord::{Compression, Dice, Encoding, Envelope, EnvelopeError, Op, Routing, ShardId, Time};
 use trunkline_session::{Action, Following, Input, ResumePoint, Session, StopReason, Timer};
 
-use crate::clock::{Clock, Stamp, Watch};
+use crate::batch::{self, BATCH_BYTES, BATCH_MESSAGES, Frame};
+use crate::clock::{Clock, Watch};
 use crate::events::{Dispatched, Ready, ShardControl, ShardEnd, ShardEvents};
 use crate::identify::{Grant, IdentifyClient};
-use crate::inflate::InflateLimits;
+use crate::inflate::{Appended, InflateLimits};
 use crate::net::{ConnectError, Net, Socket};
 use crate::socket::Connection;
 use crate::stats::{ShardStats, add};
 use crate::telling::Telling;
 
 /// After so many frames, or after this time, other shards of the core run.
-const BATCH_FRAMES: u32 = 64;
-const BATCH_TIME: Duration = Duration::from_millis(1);
-/// Frames of a batch after which the clocks are looked at anew.
-const LOOK_FRAMES: u32 = 8;
+const TURN_FRAMES: usize = 64;
+const TURN_TIME: Duration = Duration::from_millis(1);
 /// Slept when no timer is armed: a control message or the socket wakes the driver then.
 const FAR: Duration = Duration::from_secs(3600);
 
@@ -115,14 +116,40 @@ enum Happened {
     Message(Option<Result<Message, tokio_websockets::Error>>),
 }
 
-/// A frame as it was read: what it says, the ids in its body, and when that was.
+/// A dispatch or another frame that the session is told of, and what there is of it.
 #[derive(Clone, Copy)]
-struct Frame<'a> {
+struct Told<'a> {
     encoding: Encoding,
     envelope: &'a Envelope<'a>,
     routing: &'a Routing,
-    fields: &'a Fields<'a>,
-    stamp: Stamp,
+    frame: &'a Frame<'a>,
+}
+
+/// A message that waits to be handled with others.
+enum Gathered {
+    /// In the inflater's buffer.
+    Inflated(Range<usize>),
+    /// As it came.
+    Plain(Message),
+}
+
+/// How gathering came to an end.
+enum Gathering {
+    /// Enough lies there.
+    Full,
+    /// Nothing else has come yet.
+    Drained,
+    /// Something that ends the connection.
+    Ended(Ended),
+}
+
+enum Ended {
+    /// With a close frame, or without one.
+    Closed(Option<u16>),
+    Lost(String),
+    BadFrame(String),
+    /// What cannot be decompressed.
+    Corrupt(String),
 }
 
 type Waiting<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
@@ -295,63 +322,126 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
         }
     }
 
-    /// Takes a message and those that are there already behind it, up to a batch.
+    /// Takes a message and those that are there already behind it, up to a turn.
     async fn read(&mut self, first: Option<Result<Message, tokio_websockets::Error>>) -> bool {
         let began = self.watch.look().at;
-        let mut message = first;
-        let mut frames = 0_u32;
+        let mut first = Some(first);
+        let mut frames = 0;
+        let mut gathered = SmallVec::<[Gathered; BATCH_MESSAGES]>::new();
         while let Some(mut connection) = self.connection.take() {
-            let closed = match message {
-                Some(Ok(message)) if message.is_close() => {
-                    let code = message.as_close().map(|(code, _)| u16::from(code));
-                    // 1005 stands for a close frame without a code.
-                    Some(Input::Closed(code.filter(|code| *code != 1005)))
-                }
-                Some(Ok(message)) => {
-                    self.message(&mut connection, &message);
-                    None
-                }
-                Some(Err(tokio_websockets::Error::Io(error))) => {
-                    self.telling.lost(&error.to_string());
-                    Some(Input::Closed(None))
-                }
-                Some(Err(error)) => {
-                    self.telling.bad_frame(&error.to_string());
-                    Some(Input::BadFrame)
-                }
-                None => Some(Input::Closed(None)),
-            };
-            if let Some(input) = closed {
-                // The connection is dropped as it is: the library would answer a close frame with the same code, and
-                // 1000 or 1001 from us would end the session.
-                drop(connection);
-                self.step(input, None);
-                return false;
-            }
+            connection.inflater.clear();
+            gathered.clear();
+            let gathering = self.gather(&mut connection, first.take(), &mut gathered).await;
+            self.handle(&connection, &gathered);
+            frames += gathered.len().max(1);
             if !self.keep(connection) {
                 return false;
             }
-            frames += 1;
+            match gathering {
+                Gathering::Full => {}
+                Gathering::Drained => return false,
+                Gathering::Ended(ended) => {
+                    self.ended(ended);
+                    return false;
+                }
+            }
             // Small messages may cost much: every few of them the clocks are looked at, whatever the bytes say.
-            if frames.is_multiple_of(LOOK_FRAMES) {
-                self.watch.look();
-            }
-            if frames >= BATCH_FRAMES || self.watch.stamp().at.since(began) >= BATCH_TIME {
+            if frames >= TURN_FRAMES || self.watch.look().at.since(began) >= TURN_TIME {
                 return true;
-            }
-            let connection = &mut self.connection;
-            let polled = std::future::poll_fn(|cx| {
-                Poll::Ready(match connection {
-                    Some(connection) => connection.poll(cx),
-                    None => Poll::Pending,
-                })
-            });
-            match polled.await {
-                Poll::Ready(next) => message = next,
-                Poll::Pending => return false,
             }
         }
         false
+    }
+
+    /// Decompresses messages that are there already, up to a batch.
+    async fn gather(
+        &mut self,
+        connection: &mut Connection,
+        mut next: Option<Option<Result<Message, tokio_websockets::Error>>>,
+        gathered: &mut SmallVec<[Gathered; BATCH_MESSAGES]>,
+    ) -> Gathering {
+        let mut bytes = 0;
+        // Messages that are no frames are bounded too.
+        for _ in 0..TURN_FRAMES {
+            if gathered.len() >= BATCH_MESSAGES || bytes >= BATCH_BYTES {
+                break;
+            }
+            let message = match next.take() {
+                Some(message) => message,
+                None => match std::future::poll_fn(|cx| Poll::Ready(connection.poll(cx))).await {
+                    Poll::Ready(message) => message,
+                    Poll::Pending => return Gathering::Drained,
+                },
+            };
+            let ended = match message {
+                Some(Ok(message)) if message.is_close() => {
+                    let code = message.as_close().map(|(code, _)| u16::from(code));
+                    // 1005 stands for a close frame without a code.
+                    Ended::Closed(code.filter(|code| *code != 1005))
+                }
+                Some(Ok(message)) if message.is_binary() || message.is_text() => {
+                    let (stats, payload) = (&self.tools.stats, message.as_payload());
+                    add(&stats.bytes_compressed, payload.len() as u64);
+                    match connection.inflater.append(payload) {
+                        Ok(Appended::Part) => {
+                            self.step(Input::Bytes, None);
+                            continue;
+                        }
+                        Ok(Appended::Whole(place)) => {
+                            add(&stats.frames, 1);
+                            add(&stats.bytes_plain, place.len() as u64);
+                            bytes += place.len();
+                            gathered.push(Gathered::Inflated(place));
+                            continue;
+                        }
+                        Ok(Appended::Plain) => {
+                            add(&stats.frames, 1);
+                            add(&stats.bytes_plain, payload.len() as u64);
+                            bytes += payload.len();
+                            gathered.push(Gathered::Plain(message));
+                            continue;
+                        }
+                        Err(error) => Ended::Corrupt(error.to_string()),
+                    }
+                }
+                Some(Ok(_)) => {
+                    self.step(Input::Bytes, None);
+                    continue;
+                }
+                Some(Err(tokio_websockets::Error::Io(error))) => Ended::Lost(error.to_string()),
+                Some(Err(error)) => Ended::BadFrame(error.to_string()),
+                None => Ended::Closed(None),
+            };
+            return Gathering::Ended(ended);
+        }
+        Gathering::Full
+    }
+
+    /// The end of the connection, behind everything that came over it.
+    fn ended(&mut self, ended: Ended) {
+        // The connection is dropped as it is: the library would answer a close frame with the same code, and
+        // 1000 or 1001 from us would end the session. Only what cannot be read is answered: the session says with which code.
+        let input = match ended {
+            Ended::Closed(code) => {
+                self.connection = None;
+                Input::Closed(code)
+            }
+            Ended::Lost(why) => {
+                self.connection = None;
+                self.telling.lost(&why);
+                Input::Closed(None)
+            }
+            Ended::BadFrame(why) => {
+                self.connection = None;
+                self.telling.bad_frame(&why);
+                Input::BadFrame
+            }
+            Ended::Corrupt(why) => {
+                self.telling.bad_frame(&why);
+                Input::BadFrame
+            }
+        };
+        self.step(input, None);
     }
 
     /// Puts a connection back after its message was handled, unless the session has done with it.
@@ -371,51 +461,44 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
         }
     }
 
-    fn message(&mut self, connection: &mut Connection, message: &Message) {
-        if !(message.is_binary() || message.is_text()) {
-            self.step(Input::Bytes, None);
-            return;
-        }
-        let payload = message.as_payload();
-        add(&self.tools.stats.bytes_compressed, payload.len() as u64);
+    /// Decodes what was gathered and delivers it, one message after the other, until the session has done with the connection.
+    fn handle(&mut self, connection: &Connection, gathered: &[Gathered]) {
         let encoding = connection.encoding;
-        match connection.inflater.push(payload) {
-            Ok(Some(plain)) => {
-                add(&self.tools.stats.frames, 1);
-                add(&self.tools.stats.bytes_plain, plain.len() as u64);
-                self.frame(encoding, plain);
+        let messages = gathered.iter().map(|gathered| match gathered {
+            Gathered::Inflated(place) => connection.inflater.message(place),
+            Gathered::Plain(message) => message.as_payload(),
+        });
+        let handler = &mut *self.handler;
+        let frames = batch::decode(messages, encoding, &self.decode, &mut self.watch, |kind, routing| handler.expect(kind, routing));
+        for frame in &frames {
+            if self.hang_up.is_some() || self.stopped.is_some() {
+                break;
             }
-            Ok(None) => self.step(Input::Bytes, None),
-            Err(error) => {
-                self.telling.bad_frame(&error.to_string());
-                self.step(Input::BadFrame, None);
-            }
+            self.frame(encoding, frame);
         }
     }
 
-    fn frame(&mut self, encoding: Encoding, plain: &[u8]) {
-        let stamp = self.watch.message(plain.len());
-        let mut fields = Fields::new(encoding);
-        // Looked at where it lies: to move what was just written costs more than to write it.
-        match &Envelope::decode_fields(plain, &self.decode, &mut fields) {
-            Ok((envelope, routing)) => self.envelope(Frame { encoding, envelope, routing, fields: &fields, stamp }),
-            Err(EnvelopeError::Compressed) => self.compressed(encoding, plain, stamp),
+    fn frame(&mut self, encoding: Encoding, frame: &Frame<'_>) {
+        match &frame.decoded {
+            Ok((envelope, routing)) => self.envelope(Told { encoding, envelope, routing, frame }),
+            Err(EnvelopeError::Compressed) => self.compressed(encoding, frame),
             Err(error) => self.undecodable(error),
         }
     }
 
     /// A peer may send any frame as a compressed term; Discord is not known to.
     #[cold]
-    fn compressed(&mut self, encoding: Encoding, plain: &[u8], stamp: Stamp) {
-        let inflated = trunkline_etf::inflate(plain, &self.decode).map_err(EnvelopeError::Term);
+    fn compressed(&mut self, encoding: Encoding, frame: &Frame<'_>) {
+        let inflated = trunkline_etf::inflate(frame.plain, &self.decode).map_err(EnvelopeError::Term);
         let inflated = match inflated.and_then(|inflated| inflated.ok_or(EnvelopeError::Compressed)) {
             Ok(inflated) => inflated,
             Err(error) => return self.undecodable(&error),
         };
-        let mut fields = Fields::new(encoding);
-        match &Envelope::decode_fields(&inflated, &self.decode, &mut fields) {
-            Ok((envelope, routing)) => self.envelope(Frame { encoding, envelope, routing, fields: &fields, stamp }),
-            Err(error) => self.undecodable(error),
+        for frame in &batch::decode([&*inflated], encoding, &self.decode, &mut self.watch, |_, _| ()) {
+            match &frame.decoded {
+                Ok((envelope, routing)) => self.envelope(Told { encoding, envelope, routing, frame }),
+                Err(error) => self.undecodable(error),
+            }
         }
     }
 
@@ -424,16 +507,16 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
         self.step(Input::BadFrame, None);
     }
 
-    fn envelope(&mut self, frame: Frame<'_>) {
-        match self.session.follow(frame.envelope, frame.stamp.at) {
-            Some(Following { session, s }) => self.deliver(session, s, frame),
-            None => self.step(Input::Frame(frame.envelope.clone()), Some(frame)),
+    fn envelope(&mut self, told: Told<'_>) {
+        match self.session.follow(told.envelope, told.frame.stamp.at) {
+            Some(Following { session, s }) => self.deliver(session, s, told),
+            None => self.step(Input::Frame(told.envelope.clone()), Some(told)),
         }
     }
 
     /// One input, and everything that follows from it. `frame` is the one that the input is about.
-    fn step(&mut self, input: Input<'_>, frame: Option<Frame<'_>>) {
-        let now = frame.map_or_else(|| self.watch.look(), |frame| frame.stamp).at;
+    fn step(&mut self, input: Input<'_>, frame: Option<Told<'_>>) {
+        let now = frame.map_or_else(|| self.watch.look(), |told| told.frame.stamp).at;
         let mut todo = std::mem::take(&mut self.todo);
         self.session.step(input, now, &mut self.dice, &mut todo);
         for action in todo.drain(..) {
@@ -447,7 +530,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
         }
     }
 
-    fn act(&mut self, action: Action, frame: Option<Frame<'_>>) {
+    fn act(&mut self, action: Action, frame: Option<Told<'_>>) {
         match action {
             Action::Deliver { s } => {
                 let (Some(frame), Some(point)) = (frame, self.session.resume_point()) else {
@@ -514,18 +597,19 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
         }
     }
 
-    fn deliver(&mut self, session: u64, s: u64, frame: Frame<'_>) {
-        let Frame { encoding, envelope, routing, fields, stamp } = frame;
+    fn deliver(&mut self, session: u64, s: u64, told: Told<'_>) {
+        let Told { encoding, envelope, routing, frame } = told;
         add(&self.tools.stats.events, 1);
         self.handler.dispatch(Dispatched {
             envelope,
             encoding,
             routing: *routing,
-            fields,
+            fields: &frame.fields,
             session,
             s,
-            received_at: stamp.at,
-            received_unix_us: stamp.unix_us,
+            received_at: frame.stamp.at,
+            received_unix_us: frame.stamp.unix_us,
+            room: &frame.room,
         });
     }
 

@@ -6,7 +6,8 @@ mod support;
 use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::StreamExt;
-use support::Rig;
+use support::{Peer, Rig, Told};
+use tokio_websockets::Message;
 use trunkline_discord::{Compression, Encoding};
 use trunkline_etf::{EtfWriter, TermWrite};
 use trunkline_gateway::ShardControl;
@@ -67,6 +68,18 @@ fn etf_ready() -> Vec<u8> {
     })
 }
 
+/// The client's IDENTIFY; heartbeats may come before it.
+async fn identify(peer: &mut Peer) -> Message {
+    loop {
+        let message = peer.socket.next().await.unwrap().unwrap();
+        assert!(message.is_binary());
+        let value = trunkline_etf::Value::parse(Encoding::Etf, message.as_payload(), &trunkline_etf::Limits::GATEWAY);
+        if value.unwrap().get("op").unwrap().as_u64() == Some(2) {
+            return message;
+        }
+    }
+}
+
 /// One direction of a compressed connection.
 enum Press {
     Zlib(Box<flate2::Compress>),
@@ -121,14 +134,7 @@ async fn etf_comes_through_both_compressions_and_a_poisoned_stream_is_replaced()
             } else {
                 peer.send_bytes(hello).await;
             }
-            let identify = loop {
-                let message = peer.socket.next().await.unwrap().unwrap();
-                assert!(message.is_binary());
-                let value = trunkline_etf::Value::parse(Encoding::Etf, message.as_payload(), &trunkline_etf::Limits::GATEWAY);
-                if value.unwrap().get("op").unwrap().as_u64() == Some(2) {
-                    break message;
-                }
-            };
+            let identify = identify(&mut peer).await;
             assert_eq!(identify.as_payload()[0], 131);
             peer.send_bytes(press.message(&etf_ready())).await;
             for s in 2..=300 {
@@ -149,6 +155,48 @@ async fn etf_comes_through_both_compressions_and_a_poisoned_stream_is_replaced()
             recorder.until_events(301).await;
             control.send(ShardControl::Stop).await.unwrap();
             peer.closed().await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_come_together_are_delivered_whole_large_ones_among_them_and_up_to_what_is_corrupt() {
+    for (encoding, compression) in
+        [(Encoding::Etf, Compression::None), (Encoding::Etf, Compression::ZlibStream), (Encoding::Etf, Compression::ZstdStream)]
+    {
+        let rig = Rig::new(encoding, compression).await;
+        rig.run(None, async |mut gateway, recorder, control| {
+            let mut peer = gateway.accept().await;
+            let mut press = Press::new(compression);
+            let mut message = |plain: Vec<u8>| match compression {
+                Compression::None => plain,
+                _ => press.message(&plain),
+            };
+            peer.send_bytes(message(etf_hello())).await;
+            identify(&mut peer).await;
+            peer.send_bytes(message(etf_ready())).await;
+            recorder.until_events(1).await;
+            let body = |s: u64| "y".repeat(if s.is_multiple_of(7) { 100_000 } else { s as usize * 10 });
+            let mut all = Vec::new();
+            for s in 2..=40 {
+                let bytes = message(etf_frame(0, Some(s), Some("X"), |w| w.str(&body(s))));
+                if compression == Compression::ZlibStream && s % 3 == 0 {
+                    let (a, b) = bytes.split_at(bytes.len() / 2);
+                    all.extend([Message::binary(a.to_vec()), Message::binary(b.to_vec())]);
+                } else {
+                    all.push(Message::binary(bytes));
+                }
+            }
+            all.push(Message::binary(vec![0xff; 100]));
+            peer.send_all(all).await;
+            assert_eq!(peer.closed().await, Some(4000));
+            assert_eq!(recorder.events(), (1..=40).map(|s| (1, s)).collect::<Vec<_>>(), "{compression}");
+            for (s, told) in (2..).zip(recorder.told.borrow().iter().filter(|told| matches!(told, Told::Event { s: 2.., .. }))) {
+                let Told::Event { body: bytes, .. } = told else { unreachable!("only events") };
+                assert_eq!(trunkline_etf::Value::from_raw(encoding, bytes).as_str().unwrap(), body(s), "{compression} {s}");
+            }
+            control.send(ShardControl::Stop).await.unwrap();
         })
         .await;
     }

@@ -143,6 +143,74 @@ async fn op_7_resumes_and_the_old_socket_is_closed_with_4000() {
     .await;
 }
 
+fn event(s: u64) -> Message {
+    Message::text(json!({"op": 0, "s": s, "t": "X", "d": {"guild_id": "5", "n": s}}).to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_together_is_delivered_up_to_what_ends_the_connection_and_resumed_behind_it() {
+    // What ends it, and with which code the client closes.
+    let ends: [(Message, Option<u16>); 4] = [
+        (Message::text(r#"{"op":7,"d":null}"#.to_owned()), Some(4000)),
+        (Message::text("garbage".to_owned()), Some(4000)),
+        (Message::text(r#"{"op":0,"s":"x"}"#.to_owned()), Some(4000)),
+        (Message::close(tokio_websockets::CloseCode::try_from(4000).ok(), ""), None),
+    ];
+    for (end, code) in ends {
+        // Fewer than a batch, just as many, and several batches.
+        for last in [2, 7, 8, 9, 10, 100] {
+            let rig = Rig::json().await;
+            rig.run(None, async |mut gateway, recorder, control| {
+                let mut first = gateway.accept().await;
+                first.welcome("one").await;
+                recorder.until_events(1).await;
+                let behind = if end.is_close() { None } else { Some([event(last + 1), event(last + 2)]) };
+                first.send_all((2..=last).map(event).chain([end.clone()]).chain(behind.into_iter().flatten())).await;
+                if let Some(code) = code {
+                    assert_eq!(first.closed().await, Some(code), "{last}");
+                }
+                let mut second = gateway.accept().await;
+                second.hello().await;
+                let resume = second.frame().await;
+                assert_eq!((&resume["op"], &resume["d"]["seq"]), (&json!(6), &json!(last)), "{resume}");
+                let resumed = Message::text(json!({"op": 0, "s": last + 3, "t": "RESUMED", "d": {}}).to_string());
+                second.send_all([event(last + 1), event(last + 2), resumed]).await;
+                recorder.until_events(last as usize + 3).await;
+                assert_eq!(recorder.events(), (1..=last + 3).map(|s| (1, s)).collect::<Vec<_>>());
+                control.send(ShardControl::Stop).await.unwrap();
+                second.closed().await;
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_session_in_the_middle_of_what_comes_together_owns_what_follows() {
+    let rig = Rig::json().await;
+    rig.run(None, async |mut gateway, recorder, control| {
+        let mut peer = gateway.accept().await;
+        peer.hello().await;
+        peer.frame().await;
+        let ready = json!({"op": 0, "s": 1, "t": "READY", "d": {
+            "v": 10, "user": {"id": "42", "username": "b"}, "session_id": "one", "resume_gateway_url": "ws://resume.test/",
+            "application": {"id": "43", "flags": 0}, "guilds": [], "shard": [0, 1],
+        }});
+        // Two of them twice, pings and heartbeat requests between them.
+        let beat = || Message::text(r#"{"op":1,"d":null}"#.to_owned());
+        let all =
+            [Message::text(ready.to_string()), event(2), Message::ping("x"), event(3), event(3), beat(), event(4), event(2), event(5)];
+        peer.send_all(all).await;
+        recorder.until_events(5).await;
+        assert_eq!(recorder.events(), (1..=5).map(|s| (1, s)).collect::<Vec<_>>());
+        let duplicates = recorder.told.borrow().iter().filter(|told| matches!(told, Told::Duplicate { .. })).count();
+        assert_eq!(duplicates, 2);
+        control.send(ShardControl::Stop).await.unwrap();
+        peer.closed().await;
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn op_9_false_waits_and_identifies_anew_and_the_loss_is_told() {
     let rig = Rig::json().await;

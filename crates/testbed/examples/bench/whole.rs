@@ -8,13 +8,14 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use smallvec::SmallVec;
 use trunkline_cache::{Cache, CacheConfig, Users};
 use trunkline_delivery::{Credit, EntryId, Filter, GroupId, GroupLimits, GroupSpec, Hub, HubConfig, Slot, StreamId};
-use trunkline_discord::{Compression, Dice, Encoding, Envelope, Event, EventName, Fields, Intents, Op, Routing, ShardId, Time, Token};
+use trunkline_discord::{Compression, Dice, Encoding, Envelope, Event, EventName, Intents, Op, ShardId, Time, Token};
 use trunkline_etf::{EtfWriter, Limits, TermWrite};
-use trunkline_gateway::inflate::{InflateLimits, Inflater};
-use trunkline_gateway::{Clock, Stamp, Watch};
+use trunkline_gateway::batch::{self, BATCH_MESSAGES, Frame};
+use trunkline_gateway::inflate::{Appended, InflateLimits, Inflater};
+use trunkline_gateway::{Clock, Watch};
 use trunkline_session::{Action, Config, Following, Input, Session};
 use trunkline_sim::Mix;
 
@@ -98,7 +99,7 @@ fn of_mix(mix: Mix, events: usize, rounds: u32) -> Result<Costs> {
             let mut way = Way::new(&start, config)?;
             way.until = until;
             for (piece, frames) in packed.chunks(PIECE).enumerate() {
-                best.note(piece, || frames.iter().for_each(|frame| way.take(frame)));
+                best.note(piece, || frames.chunks(BATCH_MESSAGES).for_each(|frames| way.take(frames)));
                 way.acknowledge();
             }
             if way.taken != frames.len() as u64 {
@@ -155,33 +156,49 @@ impl Way {
         let inflater = Inflater::new(Compression::ZstdStream, InflateLimits::default())?;
         let mut way = Way { inflater, watch: Watch::new(Clock::new()), shard, until: Until::Sent, taken: 0 };
         for frame in start {
-            let mut fields = Fields::new(Encoding::Etf);
-            let (envelope, routing) = Envelope::decode_fields(frame, &Limits::GATEWAY, &mut fields)?;
-            let stamp = way.watch.message(frame.len());
-            // What was recorded before may have a HELLO of its own.
-            if envelope.op == Op::Dispatch && !way.shard.frame(&envelope, &routing, &fields, stamp, Until::Sent) {
-                return Err(format!("the session does not deliver what the simulator told at its start: {:?}", envelope.t).into());
+            for frame in batch::decode([&frame[..]], Encoding::Etf, &Limits::GATEWAY, &mut way.watch, |_, _| ()) {
+                let (envelope, _) = frame.decoded.as_ref().map_err(ToString::to_string)?;
+                // What was recorded before may have a HELLO of its own.
+                if envelope.op == Op::Dispatch && !way.shard.frame(&frame, Until::Sent) {
+                    return Err(format!("the session does not deliver what the simulator told at its start: {:?}", envelope.t).into());
+                }
             }
         }
         way.acknowledge();
         Ok(way)
     }
 
-    /// One compressed message.
-    pub(crate) fn take(&mut self, packed: &[u8]) {
-        let plain = black_box(self.inflater.push(black_box(packed)).expect("a sound stream").expect("a whole message"));
-        if self.until == Until::Inflated {
-            self.taken += 1;
+    /// Compressed messages that have come together.
+    pub(crate) fn take(&mut self, packed: &[Vec<u8>]) {
+        let Way { inflater, watch, shard, until, taken } = self;
+        if *until == Until::Inflated {
+            for packed in packed {
+                black_box(inflater.push(black_box(packed)).expect("a sound stream").expect("a whole message"));
+                *taken += 1;
+            }
             return;
         }
-        let stamp = self.watch.message(plain.len());
-        let mut fields = Fields::new(Encoding::Etf);
-        let decoded = &Envelope::decode_fields(plain, &Limits::GATEWAY, &mut fields);
-        let (envelope, routing) = decoded.as_ref().expect("a sound event");
-        self.taken += u64::from(match self.until {
-            Until::Decoded => black_box((envelope, routing)).0.op == Op::Dispatch,
-            until => self.shard.frame(envelope, routing, &fields, stamp, until),
+        inflater.clear();
+        let mut places = SmallVec::<[_; BATCH_MESSAGES]>::new();
+        for packed in packed {
+            match inflater.append(black_box(packed)).expect("a sound stream") {
+                Appended::Whole(place) => places.push(place),
+                Appended::Part | Appended::Plain => panic!("a whole message"),
+            }
+        }
+        let messages = places.iter().map(|place| inflater.message(place));
+        let frames = batch::decode(messages, Encoding::Etf, &Limits::GATEWAY, watch, |kind, ids| {
+            if *until >= Until::Applied {
+                shard.cache.expect(kind, ids);
+            }
         });
+        for frame in &frames {
+            *taken += u64::from(match *until {
+                Until::Decoded => black_box(frame).decoded.as_ref().expect("a sound event").0.op == Op::Dispatch,
+                until => shard.frame(frame, until),
+            });
+        }
+        watch.look();
     }
 
     /// Of everything so far.
@@ -208,7 +225,9 @@ impl Shard {
     }
 
     /// Whether the session gave it to deliver.
-    fn frame(&mut self, envelope: &Envelope<'_>, routing: &Routing, fields: &Fields<'_>, stamp: Stamp, until: Until) -> bool {
+    fn frame(&mut self, frame: &Frame<'_>, until: Until) -> bool {
+        let Frame { decoded, fields, stamp, room, .. } = frame;
+        let (envelope, routing) = decoded.as_ref().expect("a sound event");
         let Some(Following { session, s }) = self.next(envelope, stamp.at) else { return false };
         if until == Until::Delivered {
             return true;
@@ -216,8 +235,7 @@ impl Shard {
         let routing = *routing;
         let name = envelope.t.as_deref().unwrap_or_default();
         let kind = envelope.kind;
-        self.cache.expect(kind, routing);
-        let body = Bytes::copy_from_slice(envelope.d.raw());
+        let body = room.fill(envelope.d.raw());
         let change = self.cache.apply_found(kind, envelope.d, fields, routing, &body);
         if until == Until::Applied {
             black_box(change);
@@ -286,7 +304,7 @@ pub(crate) fn whole(start: &[Vec<u8>], packed: &[Vec<u8>]) -> Result<()> {
 #[inline(never)]
 fn counted_whole(way: &mut Way, packed: &[Vec<u8>]) {
     for frames in packed.chunks(PIECE) {
-        frames.iter().for_each(|frame| way.take(frame));
+        frames.chunks(BATCH_MESSAGES).for_each(|frames| way.take(frames));
         way.acknowledge();
     }
 }

@@ -31,7 +31,7 @@ use hashbrown::HashMap;
 use tokio::sync::{mpsc, oneshot};
 use trunkline_cache::{Cache, CacheConfig, Users};
 use trunkline_delivery::{EntryId, GroupId, GroupLimits, GroupSpec, Slot};
-use trunkline_discord::{Event, EventKind, EventName, Gap, GapCause, ShardId, Time};
+use trunkline_discord::{Event, EventKind, EventName, Gap, GapCause, Routing, ShardId, Time};
 use trunkline_doors::{CoreSide, Look, ToCore, Up};
 use trunkline_gateway::{Clock, Dispatched, ShardConfig, ShardControl, ShardEnd, ShardTools};
 use trunkline_session::ResumePoint;
@@ -209,14 +209,20 @@ pub struct CoreState {
 }
 
 impl CoreState {
+    /// An event with these ids is about to be dispatched.
+    fn expect(&self, slot: usize, kind: EventKind, routing: Routing) {
+        if let Some(shard) = self.shards.get(slot) {
+            shard.cache.expect(kind, routing);
+        }
+    }
+
     /// The event path from the session's "deliver" on: cache, log, delivery. Synchronous; nothing here waits.
     fn dispatch(&mut self, slot: usize, d: &Dispatched<'_>) {
         let Some(shard) = self.shards.get_mut(slot) else { return };
         let name = d.envelope.t.as_deref().unwrap_or_default();
         let kind = d.envelope.kind;
         let body = d.envelope.d;
-        shard.cache.expect(kind, d.routing);
-        let bytes = Bytes::copy_from_slice(body.raw());
+        let bytes = d.own_body();
         let change = shard.cache.apply_found(kind, body, d.fields, d.routing, &bytes);
         let event = Event {
             shard: shard.id,

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use trunkline_discord::GapCause;
+use trunkline_discord::{EventKind, GapCause, Routing};
 use trunkline_gateway::{Dispatched, Ready, ShardEvents};
 use trunkline_session::{LostCause, ResumePoint};
 
@@ -16,6 +16,10 @@ pub(super) struct Handler {
 }
 
 impl ShardEvents for Handler {
+    fn expect(&mut self, kind: EventKind, routing: Routing) {
+        self.state.borrow().expect(self.slot, kind, routing);
+    }
+
     fn dispatch(&mut self, dispatched: Dispatched<'_>) {
         self.state.borrow_mut().dispatch(self.slot, &dispatched);
     }
