@@ -55,6 +55,27 @@ impl Cache {
         }
     }
 
+    /// Asks for what lies behind what [`Cache::expect`] asked for: the objects themselves. A hint again, for whoever has something else to do
+    /// between the two and behind this: where the tables have not come yet, they are waited for.
+    #[inline]
+    pub fn expect_objects(&self, kind: EventKind, ids: Routing) {
+        use EventKind as K;
+        let Some(guild) = ids.guild_id else { return };
+        match (kind, ids.channel_id, ids.user_id) {
+            (K::MessageCreate, Some(channel), _) => self.expect_channel(guild, channel),
+            (K::GuildMemberAdd | K::GuildMemberUpdate | K::GuildMemberRemove, _, Some(user)) => self.expect_member(guild, user),
+            (K::PresenceUpdate, _, Some(user)) => self.expect_object(Kind::Presence, guild, user),
+            (K::VoiceStateUpdate, _, Some(user)) => self.expect_object(Kind::VoiceState, guild, user),
+            _ => {}
+        }
+    }
+
+    fn expect_object(&self, kind: Kind, guild: u64, id: u64) {
+        if let Some(handle) = self.table(kind, guild).and_then(|table| table.likely(id)) {
+            self.heap.ask_for(handle, 0);
+        }
+    }
+
     /// [`Cache::apply`] where decoding has found the fields of `d` and its ids already
     /// ([`Envelope::decode_fields`](trunkline_discord::Envelope::decode_fields)).
     pub fn apply_found(&mut self, kind: EventKind, d: Value<'_>, fields: &Fields<'_>, ids: Routing, body: &Bytes) -> Change {

@@ -64,7 +64,7 @@ impl Cache {
 
     /// Asks for the memory that a message in a channel changes, once the tables are at hand.
     #[inline]
-    fn expect_channel(&self, guild: u64, channel: u64) {
+    pub(crate) fn expect_channel(&self, guild: u64, channel: u64) {
         self.messages.ask_for_last(channel);
         if let Some(table) = self.table(Kind::Channel, guild)
             && let Some(place) = table.likely_place(channel)

@@ -35,6 +35,15 @@ pub struct Frame<'a> {
     pub room: Room,
 }
 
+/// How far ahead of an event something may be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    /// Its ids have just become known.
+    First,
+    /// What was asked for first has come, mostly.
+    Second,
+}
+
 /// The messages of a batch.
 pub type Frames<'a> = SmallVec<[Frame<'a>; BATCH_MESSAGES]>;
 
@@ -45,7 +54,7 @@ pub fn decode<'a>(
     encoding: Encoding,
     limits: &trunkline_etf::Limits,
     watch: &mut Watch,
-    mut expect: impl FnMut(EventKind, Routing),
+    mut expect: impl FnMut(Ahead, EventKind, Routing),
 ) -> Frames<'a> {
     let mut frames = Frames::new();
     for plain in messages {
@@ -57,7 +66,17 @@ pub fn decode<'a>(
             && envelope.op == Op::Dispatch
         {
             frame.room = Room::for_body(envelope.d.raw().len());
-            expect(envelope.kind, *routing);
+            expect(Ahead::First, envelope.kind, *routing);
+        }
+    }
+    // Behind a message that came alone nothing else is done meanwhile.
+    if frames.len() > 1 {
+        for frame in &frames {
+            if let Ok((envelope, routing)) = &frame.decoded
+                && envelope.op == Op::Dispatch
+            {
+                expect(Ahead::Second, envelope.kind, *routing);
+            }
         }
     }
     frames

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use trunkline_discord::{Encoding, Envelope, EventKind, Fields, Object, Op, Routing, ShardId, Time};
 use trunkline_session::{LostCause, Report, ResumePoint, StopReason};
 
-use crate::batch::Room;
+use crate::batch::{Ahead, Room};
 
 /// One new dispatch, borrowed from the socket's buffers: take what is to be kept.
 #[derive(Debug)]
@@ -53,10 +53,10 @@ pub struct Ready<'a> {
 /// Takes a shard's events, on the shard's own core, between two frames. It must not wait for anything: while it runs, no
 /// shard of the core reads.
 pub trait ShardEvents {
-    /// A dispatch with these ids was decoded, and will perhaps be delivered after others that came with it. A hint, for whoever can ask for
-    /// memory ahead.
-    fn expect(&mut self, kind: EventKind, routing: Routing) {
-        let _ = (kind, routing);
+    /// A dispatch with these ids was decoded, and will perhaps be delivered after others that came with it. A hint, for whoever can ask for memory
+    /// ahead. One that came with others is told of again once all of them are decoded.
+    fn expect(&mut self, ahead: Ahead, kind: EventKind, routing: Routing) {
+        let _ = (ahead, kind, routing);
     }
 
     /// A new dispatch, in the order of the session. Repeated ones never come here.

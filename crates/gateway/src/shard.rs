@@ -469,7 +469,8 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
             Gathered::Plain(message) => message.as_payload(),
         });
         let handler = &mut *self.handler;
-        let frames = batch::decode(messages, encoding, &self.decode, &mut self.watch, |kind, routing| handler.expect(kind, routing));
+        let frames =
+            batch::decode(messages, encoding, &self.decode, &mut self.watch, |ahead, kind, routing| handler.expect(ahead, kind, routing));
         for frame in &frames {
             if self.hang_up.is_some() || self.stopped.is_some() {
                 break;
@@ -494,7 +495,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
             Ok(inflated) => inflated,
             Err(error) => return self.undecodable(&error),
         };
-        for frame in &batch::decode([&*inflated], encoding, &self.decode, &mut self.watch, |_, _| ()) {
+        for frame in &batch::decode([&*inflated], encoding, &self.decode, &mut self.watch, |_, _, _| ()) {
             match &frame.decoded {
                 Ok((envelope, routing)) => self.envelope(Told { encoding, envelope, routing, frame }),
                 Err(error) => self.undecodable(error),

@@ -59,7 +59,10 @@ fn write(out: &mut EtfWriter, json: &Json) {
 
 pub fn apply(cache: &mut Cache, encoding: Encoding, kind: EventKind, json: &Json) -> Change {
     let body = Bytes::from(raw(encoding, json));
-    cache.apply(kind, Value::from_raw(encoding, &body), &body)
+    let d = Value::from_raw(encoding, &body);
+    // Hints, which change nothing, whatever they name.
+    cache.expect_objects(kind, trunkline_discord::routing(kind, d));
+    cache.apply(kind, d, &body)
 }
 
 pub fn json(object: &Object) -> Json {

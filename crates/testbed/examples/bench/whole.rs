@@ -13,7 +13,7 @@ use trunkline_cache::{Cache, CacheConfig, Users};
 use trunkline_delivery::{Credit, EntryId, Filter, GroupId, GroupLimits, GroupSpec, Hub, HubConfig, Slot, StreamId};
 use trunkline_discord::{Compression, Dice, Encoding, Envelope, Event, EventName, Intents, Op, ShardId, Time, Token};
 use trunkline_etf::{EtfWriter, Limits, TermWrite};
-use trunkline_gateway::batch::{self, BATCH_MESSAGES, Frame};
+use trunkline_gateway::batch::{self, Ahead, BATCH_MESSAGES, Frame};
 use trunkline_gateway::inflate::{Appended, InflateLimits, Inflater};
 use trunkline_gateway::{Clock, Watch};
 use trunkline_session::{Action, Config, Following, Input, Session};
@@ -156,7 +156,7 @@ impl Way {
         let inflater = Inflater::new(Compression::ZstdStream, InflateLimits::default())?;
         let mut way = Way { inflater, watch: Watch::new(Clock::new()), shard, until: Until::Sent, taken: 0 };
         for frame in start {
-            for frame in batch::decode([&frame[..]], Encoding::Etf, &Limits::GATEWAY, &mut way.watch, |_, _| ()) {
+            for frame in batch::decode([&frame[..]], Encoding::Etf, &Limits::GATEWAY, &mut way.watch, |_, _, _| ()) {
                 let (envelope, _) = frame.decoded.as_ref().map_err(ToString::to_string)?;
                 // What was recorded before may have a HELLO of its own.
                 if envelope.op == Op::Dispatch && !way.shard.frame(&frame, Until::Sent) {
@@ -187,10 +187,10 @@ impl Way {
             }
         }
         let messages = places.iter().map(|place| inflater.message(place));
-        let frames = batch::decode(messages, Encoding::Etf, &Limits::GATEWAY, watch, |kind, ids| {
-            if *until >= Until::Applied {
-                shard.cache.expect(kind, ids);
-            }
+        let frames = batch::decode(messages, Encoding::Etf, &Limits::GATEWAY, watch, |ahead, kind, ids| match ahead {
+            _ if *until < Until::Applied => {}
+            Ahead::First => shard.cache.expect(kind, ids),
+            Ahead::Second => shard.cache.expect_objects(kind, ids),
         });
         for frame in &frames {
             *taken += u64::from(match *until {

@@ -33,6 +33,7 @@ use trunkline_cache::{Cache, CacheConfig, Users};
 use trunkline_delivery::{EntryId, GroupId, GroupLimits, GroupSpec, Slot};
 use trunkline_discord::{Event, EventKind, EventName, Gap, GapCause, Routing, ShardId, Time};
 use trunkline_doors::{CoreSide, Look, ToCore, Up};
+use trunkline_gateway::batch::Ahead;
 use trunkline_gateway::{Clock, Dispatched, ShardConfig, ShardControl, ShardEnd, ShardTools};
 use trunkline_session::ResumePoint;
 use trunkline_store::ShardKey;
@@ -210,9 +211,11 @@ pub struct CoreState {
 
 impl CoreState {
     /// An event with these ids is about to be dispatched.
-    fn expect(&self, slot: usize, kind: EventKind, routing: Routing) {
-        if let Some(shard) = self.shards.get(slot) {
-            shard.cache.expect(kind, routing);
+    fn expect(&self, slot: usize, ahead: Ahead, kind: EventKind, routing: Routing) {
+        let Some(shard) = self.shards.get(slot) else { return };
+        match ahead {
+            Ahead::First => shard.cache.expect(kind, routing),
+            Ahead::Second => shard.cache.expect_objects(kind, routing),
         }
     }
 

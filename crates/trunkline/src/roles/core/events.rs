@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use trunkline_discord::{EventKind, GapCause, Routing};
+use trunkline_gateway::batch::Ahead;
 use trunkline_gateway::{Dispatched, Ready, ShardEvents};
 use trunkline_session::{LostCause, ResumePoint};
 
@@ -16,8 +17,8 @@ pub(super) struct Handler {
 }
 
 impl ShardEvents for Handler {
-    fn expect(&mut self, kind: EventKind, routing: Routing) {
-        self.state.borrow().expect(self.slot, kind, routing);
+    fn expect(&mut self, ahead: Ahead, kind: EventKind, routing: Routing) {
+        self.state.borrow().expect(self.slot, ahead, kind, routing);
     }
 
     fn dispatch(&mut self, dispatched: Dispatched<'_>) {
