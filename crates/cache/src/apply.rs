@@ -35,22 +35,21 @@ impl Cache {
         if !looked_at(kind) {
             return;
         }
-        if let Some(channel) = ids.channel_id {
+        use EventKind as K;
+        if let Some(channel) = ids.channel_id.filter(|_| !matches!(kind, K::VoiceStateUpdate)) {
             self.messages.ask_for(channel);
         }
         let Some(guild) = ids.guild_id.and_then(|guild| self.guilds.get(guild)) else { return };
-        let table = |kind| guild.tables.get(kind);
-        if let (Some(channel), Some(table)) = (ids.channel_id, table(Kind::Channel)) {
-            table.ask_for(channel);
+        let ask = |kind, id| guild.tables.get(kind).into_iter().for_each(|table| table.ask_for(id));
+        match (kind, ids.user_id) {
+            // A presence's user has mostly nothing but its id, and then neither the member nor the user is looked at.
+            (K::PresenceUpdate, Some(user)) => return ask(Kind::Presence, user),
+            (K::VoiceStateUpdate, Some(user)) => ask(Kind::VoiceState, user),
+            (K::MessageReactionAdd | K::MessageReactionRemove, _) => {}
+            _ => ids.channel_id.into_iter().for_each(|channel| ask(Kind::Channel, channel)),
         }
         if let Some(user) = ids.user_id {
-            table(Kind::Member).into_iter().for_each(|table| table.ask_for(user));
-            let own = match kind {
-                EventKind::VoiceStateUpdate => table(Kind::VoiceState),
-                EventKind::PresenceUpdate => table(Kind::Presence),
-                _ => None,
-            };
-            own.into_iter().for_each(|table| table.ask_for(user));
+            ask(Kind::Member, user);
             self.tenant.users.ask_for(user);
         }
     }

@@ -630,6 +630,7 @@ impl Cache {
     }
 
     /// A key's object is another one than the durable copy has. `handle`: where it lies, if it does.
+    #[inline]
     pub(crate) fn note(&mut self, key: Key, handle: Option<Handle>) {
         if !key.kind.volatile() && self.telling != Some(key.guild) && handle.is_none_or(|handle| self.heap.note(handle)) {
             self.changed.push(key);
@@ -644,16 +645,29 @@ impl Cache {
 
     /// Takes an object away.
     fn take(&mut self, key: Key) -> Put {
+        let (had, _) = self.take_seen(key, false);
+        Put { had, changed: had }
+    }
+
+    /// Takes an object away that is handed out as it lies; answers it, unless it may be old.
+    pub(crate) fn take_told(&mut self, key: Key) -> Option<Object> {
+        let tell = !self.doubtful(key.guild);
+        self.take_seen(key, tell).1
+    }
+
+    /// Takes an object away; whether there was one, and if somebody wants to see it, what it was.
+    fn take_seen(&mut self, key: Key, see: bool) -> (bool, Option<Object>) {
+        const NONE: (bool, Option<Object>) = (false, None);
         let tables = match key.kind.outside() {
             true => &mut self.outside,
             false => match self.guilds.get_mut(key.guild) {
                 Some(guild) => &mut guild.tables,
-                None => return Put::default(),
+                None => return NONE,
             },
         };
-        let Some(table) = tables.get_mut(key.kind) else { return Put::default() };
+        let Some(table) = tables.get_mut(key.kind) else { return NONE };
         let before = table.bytes();
-        let Some(handle) = table.remove(&self.heap, key.id) else { return Put::default() };
+        let Some(handle) = table.remove(&self.heap, key.id) else { return NONE };
         if !key.kind.outside() {
             // A table that shrinks may come out a little larger than a small one that grew.
             self.table_bytes = self.table_bytes + table.bytes() - before;
@@ -665,27 +679,34 @@ impl Cache {
                 self.table_bytes -= rest;
             }
         }
-        self.forget(key, handle);
+        let seen = self.forget(key, handle, see);
         match key.kind {
             Kind::Channel | Kind::Thread => self.unplace(key),
             Kind::Role => self.role_gone(key),
             _ => {}
         }
-        Put { had: true, changed: true }
+        (true, seen)
     }
 
-    /// What follows when an object has left its table.
-    fn forget(&mut self, key: Key, handle: Handle) {
+    /// What follows when an object has left its table; answers it if somebody wants to see it.
+    fn forget(&mut self, key: Key, handle: Handle, see: bool) -> Option<Object> {
         let size = &mut self.sizes[key.kind as usize];
         size.count -= 1;
         size.bytes -= self.heap.cost(handle);
-        self.heap.free(handle);
+        let seen = match see {
+            true => Some(self.heap.take(handle)),
+            false => {
+                self.heap.free(handle);
+                None
+            }
+        };
         if key.kind == Kind::Member
             && let Some(guild) = self.guilds.get(key.guild)
         {
             self.tenant.release(key.id, guild.number);
         }
         self.note(key, None);
+        seen
     }
 
     /// Members have the role no more, whether it lay here or not: roles may be switched off.
@@ -779,7 +800,7 @@ impl Cache {
         self.table_bytes -= table.bytes();
         for handle in table.handles() {
             let key = Key::new(kind, guild, self.heap.id(handle));
-            self.forget(key, handle);
+            self.forget(key, handle, false);
             if matches!(kind, Kind::Channel | Kind::Thread) {
                 self.places.remove(key.id, number);
             }

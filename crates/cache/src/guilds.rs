@@ -280,7 +280,7 @@ fn listed(kind: Kind, item: Value<'_>) -> Option<u64> {
 
 /// Whether a presence's status says that there is none.
 pub(crate) fn says_offline(status: Option<Value<'_>>) -> bool {
-    status.and_then(Value::as_str).is_some_and(|status| status == "offline")
+    status.and_then(Value::as_bytes).is_some_and(|status| *status == *b"offline")
 }
 
 /// Whether a thread is no active one.

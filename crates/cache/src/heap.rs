@@ -140,9 +140,22 @@ impl Heap {
         Handle(self.young.put(guild, id, object) | LARGE | YOUNG)
     }
 
-    /// Puts another object in the place of one that lies as it came; answers the old one.
-    pub(crate) fn replace_young(&mut self, handle: Handle, object: Object) -> Option<Object> {
-        self.young.replace(number_of_young(handle)?, object)
+    /// Puts another object in the place of one that lies as it came; answers the old one, or gives the new one back where none lies like that.
+    pub(crate) fn replace_young(&mut self, handle: Handle, object: Object) -> Result<Object, Object> {
+        match number_of_young(handle) {
+            Some(number) => self.young.replace(number, object),
+            None => Err(object),
+        }
+    }
+
+    /// Gives an object's room back; answers the object, as it lay.
+    pub(crate) fn take(&mut self, handle: Handle) -> Object {
+        if let Some(object) = number_of_young(handle).and_then(|number| self.young.remove(number)) {
+            return object;
+        }
+        let object = Object::copy_of(self.value(handle));
+        self.free(handle);
+        object
     }
 
     /// An object that lies as it came.
@@ -164,7 +177,7 @@ impl Heap {
     /// Gives an object's room back.
     pub(crate) fn free(&mut self, handle: Handle) {
         if let Some(number) = number_of_young(handle) {
-            self.young.remove(number);
+            drop(self.young.remove(number));
             return;
         }
         if handle.0 & LARGE != 0 {
@@ -446,7 +459,12 @@ mod tests {
                     }
                     _ if !model.is_empty() => {
                         let at = dice.below(model.len() as u64) as usize;
-                        heap.free(model.swap_remove(at).0);
+                        let (handle, _, bytes) = model.swap_remove(at);
+                        if dice.below(2) == 0 {
+                            heap.free(handle);
+                        } else {
+                            assert_eq!(heap.take(handle).bytes, bytes, "step {step}");
+                        }
                     }
                     _ => {}
                 }
@@ -499,6 +517,20 @@ mod tests {
         assert!(heap.note(moved), "and not in another");
         let new = heap.put(5, [b"new", b""]);
         assert!(new == handle && heap.note(new), "nor is the next in its place");
+    }
+
+    #[test]
+    fn an_object_that_lies_as_it_came_is_replaced_and_taken_without_being_copied() {
+        let mut heap = Heap::default();
+        let object = |text: &'static str| Object { encoding: Encoding::Json, bytes: bytes::Bytes::from_static(text.as_bytes()) };
+        let packed = heap.put(2, [b"two", b""]);
+        let young = heap.put_young(7, 1, object("{}"));
+        assert_eq!(heap.replace_young(young, object("[]")), Ok(object("{}")));
+        assert_eq!(heap.replace_young(packed, object("[]")), Err(object("[]")), "what is packed has no such place");
+        assert_eq!(heap.take(young).bytes.as_ptr(), object("[]").bytes.as_ptr());
+        assert_eq!(heap.take(packed), Object { encoding: Encoding::Packed, bytes: bytes::Bytes::from_static(b"two") });
+        assert_eq!(heap.used(), 0);
+        assert_eq!(heap.replace_young(young, object("{}")), Err(object("{}")), "nor has what is gone");
     }
 
     #[test]

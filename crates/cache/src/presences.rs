@@ -9,9 +9,10 @@
 
 use bytes::Bytes;
 use trunkline_discord::{Field, Fields, Object, Routing};
-use trunkline_etf::Value;
+use trunkline_etf::{Encoding, Value};
 
 use crate::Change;
+use crate::ahead::ask_for;
 use crate::apply::id;
 use crate::cache::Cache;
 use crate::guilds::says_offline;
@@ -32,48 +33,62 @@ impl Cache {
         // The user of a presence is `user`, where no `user_id` says otherwise.
         let user = if fields.get(Field::UserId).is_none() { ids.user_id } else { id(told, "id") };
         let key = Key::new(Kind::Presence, ids.guild_id?, user?);
-        let (guild, user) = (key.guild, key.id);
-        if says_offline(status) || !self.may_keep_raw(body) {
+        // Offline is what everybody is who has no presence.
+        let previous = if says_offline(status) {
+            self.take_told(key)
+        } else if self.may_keep_raw(body) {
+            self.keep_raw(key, d.encoding(), body)
+        } else {
             let previous = self.before(key);
-            self.put_presence(guild, user, d);
-            return Some(Change::previous(previous));
-        }
-        let previous = self.keep_raw(key, Object { encoding: d.encoding(), bytes: body.clone() });
-        self.tell_user(guild, user, told);
+            self.set(key, Some(d));
+            previous
+        };
+        self.tell_user(key.guild, key.id, told);
         Some(Change::previous(previous))
     }
 
-    /// Keeps an object as it came. Answers the one before, unless that may be old.
-    pub(crate) fn keep_raw(&mut self, key: Key, object: Object) -> Option<Object> {
+    /// Keeps an object as it came, with this body. Answers the one before, unless that may be old.
+    pub(crate) fn keep_raw(&mut self, key: Key, encoding: Encoding, body: &Bytes) -> Option<Object> {
         if !self.config.keeps(key.kind) {
             return None;
         }
         let guild = self.guilds.get_mut(key.guild)?;
         let doubtful = guild.state.doubtful();
+        let table = guild.tables.get_or_add(key.kind);
+        if let Some(handle) = table.likely(key.id) {
+            self.heap.ask_for(handle, 0);
+        }
+        // The one before comes while its successor's bytes are shared.
+        let object = Object { encoding, bytes: body.clone() };
         let size = &mut self.sizes[key.kind as usize];
-        let known = guild.tables.get(key.kind).and_then(|table| table.find(&self.heap, key.id));
         let mut previous = None;
-        let kept = match known {
-            Some(handle) => {
-                size.bytes -= self.heap.cost(handle);
-                let kept = if self.heap.young(handle).is_some() {
-                    previous = self.heap.replace_young(handle, object);
+        let place = table.place(&self.heap, key.id);
+        let kept = match place.and_then(|place| Some((place, table.at(place)?))) {
+            Some((place, handle)) => match self.heap.replace_young(handle, object) {
+                Ok(before) => {
+                    size.bytes = size.bytes + body.len() as u64 - before.bytes.len() as u64;
+                    // Most often it is told next.
+                    before.bytes.first().into_iter().for_each(ask_for);
+                    previous = Some(before);
                     handle
-                } else {
-                    previous = (!doubtful).then(|| Object::copy_of(self.heap.value(handle)));
+                }
+                Err(object) => {
+                    size.bytes -= self.heap.cost(handle);
                     let kept = self.heap.put_young(key.guild, key.id, object);
-                    guild.tables.get_or_add(key.kind).exchange(&self.heap, key.id, kept);
-                    self.heap.free(handle);
+                    table.exchange_at(place, key.id, kept);
+                    if doubtful {
+                        self.heap.free(handle);
+                    } else {
+                        previous = Some(self.heap.take(handle));
+                    }
+                    size.bytes += self.heap.cost(kept);
                     kept
-                };
-                size.bytes += self.heap.cost(kept);
-                kept
-            }
+                }
+            },
             None => {
                 let kept = self.heap.put_young(key.guild, key.id, object);
                 size.count += 1;
                 size.bytes += self.heap.cost(kept);
-                let table = guild.tables.get_or_add(key.kind);
                 let before = table.bytes();
                 table.add(key.id, kept);
                 self.table_bytes = self.table_bytes + table.bytes() - before;
@@ -119,8 +134,11 @@ impl Cache {
     }
 
     /// A presence's user has mostly nothing but its id.
+    #[inline]
     fn tell_user(&mut self, guild: u64, user: u64, told: Value<'_>) {
-        if told.len() > 1 && self.knows(guild) {
+        // A map with one entry, as a map's head says: nothing needs to be counted.
+        let bare = told.encoding() == Encoding::Etf && told.raw().starts_with(b"t\0\0\0\x01");
+        if !bare && told.len() > 1 && self.knows(guild) {
             self.merge_user(user, told);
         }
     }

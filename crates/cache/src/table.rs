@@ -90,7 +90,14 @@ impl Table {
     /// An object has moved, or its bytes are others: what it was told with is not known any more.
     pub(crate) fn exchange(&mut self, heap: &Heap, id: u64, handle: Handle) {
         if let Some(at) = self.place(heap, id) {
-            self.words[at] = entry(hash(id), handle);
+            self.exchange_at(at, id, handle);
+        }
+    }
+
+    /// The same for an object whose place is known.
+    pub(crate) fn exchange_at(&mut self, at: usize, id: u64, handle: Handle) {
+        if let Some(place) = self.words.get_mut(at) {
+            *place = entry(hash(id), handle);
             self.set_word(at, 0);
         }
     }

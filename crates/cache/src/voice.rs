@@ -1,7 +1,7 @@
 //! Voice states and stages.
 
 use bytes::Bytes;
-use trunkline_discord::{Field, Fields, Object, Routing};
+use trunkline_discord::{Field, Fields, Routing};
 use trunkline_etf::Value;
 
 use crate::Change;
@@ -15,11 +15,13 @@ impl Cache {
         let Some(guild) = ids.guild_id else { return Some(Change::NONE) };
         let key = Key::new(Kind::VoiceState, guild, user);
         let here = ids.channel_id.is_some();
-        let previous = if here && self.may_keep_raw(body) {
-            self.keep_raw(key, Object { encoding: d.encoding(), bytes: body.clone() })
+        let previous = if !here {
+            self.take_told(key)
+        } else if self.may_keep_raw(body) {
+            self.keep_raw(key, d.encoding(), body)
         } else {
             let previous = self.before(key);
-            self.set(key, here.then_some(d));
+            self.set(key, Some(d));
             previous
         };
         if let Some(member) = fields.get(Field::Member) {

@@ -9,6 +9,7 @@ use trunkline_discord::Object;
 
 use crate::ahead::ask_for;
 
+/// Of what is in no list, and of the list's ends.
 const NONE: u32 = u32::MAX;
 
 /// What an object costs beside its bytes and its place: the count of those who share them lies in an allocation of its own.
@@ -17,6 +18,9 @@ const AROUND: u64 = 32;
 #[derive(Default)]
 pub(crate) struct Young {
     slots: Vec<Slot>,
+    /// By the same numbers, who lies beside whom in the list. Apart, because a slot that is put behind the newest changes those of two others, and
+    /// these are short enough to lie together where the processor has them at hand.
+    links: Vec<Link>,
     /// Numbers of slots that hold nothing.
     spare: Vec<u32>,
     /// Both mean something only while a slot is taken.
@@ -26,28 +30,40 @@ pub(crate) struct Young {
     bytes: u64,
 }
 
+/// One line of memory.
+#[repr(align(64))]
 struct Slot {
     object: Object,
     guild: u64,
     id: u64,
-    older: u32,
-    newer: u32,
     /// A byte of the heap's about the object.
     mark: u8,
 }
+
+const _: () = assert!(size_of::<Slot>() == 64);
+
+#[derive(Clone, Copy)]
+struct Link {
+    older: u32,
+    newer: u32,
+}
+
+/// What an object takes beside its own bytes, all told.
+const SLOT_BYTES: usize = size_of::<Slot>() + size_of::<Link>();
 
 impl Young {
     /// Takes an object in as the newest; answers its number.
     pub(crate) fn put(&mut self, guild: u64, id: u64, object: Object) -> u32 {
         self.bytes += bytes_of(&object);
-        let slot = Slot { object, guild, id, older: NONE, newer: NONE, mark: 0 };
+        let (slot, link) = (Slot { object, guild, id, mark: 0 }, Link { older: NONE, newer: NONE });
         let number = match self.spare.pop() {
             Some(number) => {
-                self.slots[number as usize] = slot;
+                (self.slots[number as usize], self.links[number as usize]) = (slot, link);
                 number
             }
             None => {
                 self.slots.push(slot);
+                self.links.push(link);
                 self.slots.len() as u32 - 1
             }
         };
@@ -60,30 +76,32 @@ impl Young {
         number
     }
 
-    /// Puts another object in the place of one, as the newest; answers the old one.
-    pub(crate) fn replace(&mut self, number: u32, object: Object) -> Option<Object> {
-        let new = bytes_of(&object);
-        let old = std::mem::replace(&mut self.slots.get_mut(number as usize)?.object, object);
-        self.bytes = self.bytes + new - bytes_of(&old);
+    /// Puts another object in the place of one, as the newest; answers the old one, or gives the new one back where there is none.
+    pub(crate) fn replace(&mut self, number: u32, object: Object) -> Result<Object, Object> {
+        let Some(slot) = self.slots.get_mut(number as usize) else { return Err(object) };
+        self.bytes = self.bytes + bytes_of(&object) - bytes_of(&slot.object);
+        let old = std::mem::replace(&mut slot.object, object);
         if self.newest != number {
             self.part(number);
             self.join(self.newest, number);
-            self.slots[number as usize].newer = NONE;
+            self.links[number as usize].newer = NONE;
             self.newest = number;
         }
-        Some(old)
+        Ok(old)
     }
 
-    pub(crate) fn remove(&mut self, number: u32) {
-        let Some(slot) = self.slots.get_mut(number as usize) else { return };
+    /// Takes an object away; answers it.
+    pub(crate) fn remove(&mut self, number: u32) -> Option<Object> {
+        let slot = self.slots.get_mut(number as usize)?;
         let object = std::mem::replace(&mut slot.object, Object { encoding: trunkline_etf::Encoding::Packed, bytes: bytes::Bytes::new() });
         self.bytes -= bytes_of(&object);
         self.part(number);
         self.spare.push(number);
         if self.len() == 0 {
             // What a burst needed is not held for ever.
-            (self.slots, self.spare) = (Vec::new(), Vec::new());
+            (self.slots, self.links, self.spare) = (Vec::new(), Vec::new(), Vec::new());
         }
+        Some(object)
     }
 
     pub(crate) fn get(&self, number: u32) -> Option<&Object> {
@@ -97,6 +115,9 @@ impl Young {
     pub(crate) fn ask_for(&self, number: u32) {
         if let Some(slot) = self.slots.get(number as usize) {
             ask_for(slot);
+        }
+        if let Some(link) = self.links.get(number as usize) {
+            ask_for(link);
         }
     }
 
@@ -112,17 +133,18 @@ impl Young {
 
     /// Bytes that one takes, its slot included.
     pub(crate) fn cost(&self, number: u32) -> u64 {
-        self.get(number).map_or(0, |object| bytes_of(object) + size_of::<Slot>() as u64)
+        self.get(number).map_or(0, |object| bytes_of(object) + SLOT_BYTES as u64)
     }
 
     /// Bytes that all of them take, their slots included.
     pub(crate) fn used(&self) -> u64 {
-        self.bytes + (self.len() * size_of::<Slot>()) as u64
+        self.bytes + (self.len() * SLOT_BYTES) as u64
     }
 
     /// Bytes that are held, slots that hold nothing included.
     pub(crate) fn held(&self) -> u64 {
-        self.bytes + (self.slots.capacity() * size_of::<Slot>() + self.spare.capacity() * size_of::<u32>()) as u64
+        let links = self.links.capacity() * size_of::<Link>();
+        self.bytes + (self.slots.capacity() * size_of::<Slot>() + links + self.spare.capacity() * size_of::<u32>()) as u64
     }
 
     fn len(&self) -> usize {
@@ -130,18 +152,17 @@ impl Young {
     }
 
     fn join(&mut self, older: u32, newer: u32) {
-        if let Some(slot) = self.slots.get_mut(older as usize) {
-            slot.newer = newer;
+        if let Some(link) = self.links.get_mut(older as usize) {
+            link.newer = newer;
         }
-        if let Some(slot) = self.slots.get_mut(newer as usize) {
-            slot.older = older;
+        if let Some(link) = self.links.get_mut(newer as usize) {
+            link.older = older;
         }
     }
 
     /// Takes a slot out of the list.
     fn part(&mut self, number: u32) {
-        let Some(slot) = self.slots.get(number as usize) else { return };
-        let (older, newer) = (slot.older, slot.newer);
+        let Some(&Link { older, newer }) = self.links.get(number as usize) else { return };
         self.join(older, newer);
         if older == NONE {
             self.oldest = newer;
@@ -191,11 +212,14 @@ mod tests {
                     4..8 if !model.is_empty() => {
                         let new = object(&mut dice);
                         let (number, id, old) = model.remove(at).unwrap();
-                        assert_eq!(young.replace(number, new.clone()), Some(old));
+                        assert_eq!(young.replace(number, new.clone()), Ok(old));
                         model.push_back((number, id, new));
                     }
-                    8 if !model.is_empty() => young.remove(model.remove(at).unwrap().0),
-                    9 if !model.is_empty() => young.remove(model.pop_front().unwrap().0),
+                    8 if !model.is_empty() => {
+                        let (number, _, old) = model.remove(at).unwrap();
+                        assert_eq!(young.remove(number), Some(old));
+                    }
+                    9 if !model.is_empty() => drop(young.remove(model.pop_front().unwrap().0)),
                     _ => {}
                 }
                 assert_eq!(young.oldest(), model.front().map(|(number, _, _)| (*number, 7)), "step {step}");
