@@ -200,9 +200,17 @@ pub(crate) fn id(d: Value<'_>, key: &str) -> Option<u64> {
     d.get(key)?.as_id()
 }
 
+/// The id of a user or another object.
+#[inline]
+pub(crate) fn own_id(d: Value<'_>) -> Option<u64> {
+    // Unlike with `get`, what there is to know of the key is known when the program is built.
+    let [id] = d.get_all(["id"]);
+    id?.as_id()
+}
+
 /// The id of the user in a member, presence or event.
 pub(crate) fn user_id(d: Value<'_>) -> Option<u64> {
-    id(d.get("user")?, "id")
+    own_id(d.get("user")?)
 }
 
 /// A list under a key; nothing where it is absent or null.

@@ -13,6 +13,7 @@ use trunkline_etf::packed::update::{self, Outcome, Without};
 use trunkline_etf::packed::{edit, is_one};
 use trunkline_etf::{Encoding, Kind as TermKind, Value};
 
+use crate::apply::own_id;
 use crate::changed::Changed;
 use crate::config::CacheConfig;
 use crate::dense_map::DenseMap;
@@ -71,6 +72,13 @@ enum Way {
     Merge,
     /// They go.
     Replace,
+}
+
+/// What was told of a member, the user in it, and its print.
+struct ToldMember<'a> {
+    told: Value<'a>,
+    user: Option<Value<'a>>,
+    print: Option<Print>,
 }
 
 /// One guild's objects.
@@ -366,14 +374,7 @@ impl Cache {
         compared
     }
 
-    /// Whether a member, told with its user, was told in the same words before and has not changed since. What has the print of what was taken
-    /// then would be taken again.
-    pub(crate) fn told_again(&mut self, key: Key, told: Value<'_>, user: Value<'_>) -> bool {
-        let print = self.print_of_member(told, None, Some(user));
-        self.has_print(key, print)
-    }
-
-    /// Whether a member was told with this print last.
+    /// Whether a member was told with this print last, and has not changed since: what has the print of what was taken then would be taken again.
     pub(crate) fn has_print(&self, key: Key, print: Option<Print>) -> bool {
         print.is_some_and(|print| self.table(key.kind, key.guild).is_some_and(|table| table.told(key.id, print)))
     }
@@ -458,22 +459,42 @@ impl Cache {
         drop: &[&str],
         [guild_id, user]: [Option<Value<'_>>; 2],
     ) -> Put {
-        let Some(number) = self.guilds.get(key.guild).map(|guild| guild.number) else { return Put::default() };
-        if !self.config.keeps(key.kind) {
+        if !self.config.keeps(key.kind) || !self.knows(key.guild) {
             return Put::default();
         }
         // What is left out must not be what the print is of, and a user never is.
         let all = drop.is_empty() || user.is_none() && drop == ["user"];
         let print = self.print_of_member(told, guild_id, user).filter(|_| all);
+        // What has a `guild_id` may tell no more than what was told without it, and is kept with it.
+        if known.is_some() && way == Way::Merge && guild_id.is_none() && self.has_print(key, print) {
+            let changed = user.is_some_and(|user| self.set_user_of(key.id, user));
+            return Put { had: true, changed };
+        }
+        self.lay_member(key, known, way, ToldMember { told, user, print }, drop)
+    }
+
+    /// Puts what was told of a member, inside an event about something else, over what is known. Its user was found in it, it has this print, and it
+    /// was not told with that last.
+    pub(crate) fn merge_seen_member(&mut self, key: Key, told: Value<'_>, user: Value<'_>, print: Option<Print>) {
+        if self.config.keeps(key.kind) {
+            let known = self.find(key);
+            self.lay_member(key, known, Way::Merge, ToldMember { told, user: Some(user), print }, &[]);
+        }
+    }
+
+    fn lay_member(&mut self, key: Key, known: Option<Handle>, way: Way, member: ToldMember<'_>, drop: &[&str]) -> Put {
+        let ToldMember { told, user, print } = member;
+        let Some(number) = self.guilds.get(key.guild).map(|guild| guild.number) else { return Put::default() };
         if let Some(handle) = known {
-            // What has a `guild_id` may tell no more than what was told without it, and is kept with it.
-            if way == Way::Merge && guild_id.is_none() && self.has_print(key, print) {
-                let changed = user.is_some_and(|user| self.set_user_of(key.id, user));
-                return Put { had: true, changed };
-            }
-            let mut without: SmallVec<[&str; 8]> = SmallVec::from_slice(drop);
-            without.push("user");
-            let without = user.map_or(Without::Keys(&without), |user| Without::Told(&without, user));
+            let more: SmallVec<[&str; 8]>;
+            let without: &[&str] = match drop {
+                [] | ["user"] => &["user"],
+                drop => {
+                    more = drop.iter().copied().chain(["user"]).collect();
+                    &more
+                }
+            };
+            let without = user.map_or(Without::Keys(without), |user| Without::Told(without, user));
             if let Some(mut put) = self.compare(key, handle, way, told, without) {
                 self.set_print(key, print);
                 if let Some(user) = user.filter(|_| !drop.contains(&"user")) {
@@ -496,17 +517,23 @@ impl Cache {
     }
 
     /// The print of what was told of a member but for its guild and its user.
-    fn print_of_member(&mut self, told: Value<'_>, guild_id: Option<Value<'_>>, user: Option<Value<'_>>) -> Option<Print> {
-        let mut parts = SmallVec::<[(&str, Value<'_>); 2]>::new();
-        parts.extend(guild_id.map(|guild| ("guild_id", guild)));
-        parts.extend(user.map(|user| ("user", user)));
-        parts.sort_unstable_by_key(|(_, part)| part.raw().as_ptr());
-        Print::without(told, &parts, &mut self.fresh)
+    pub(crate) fn print_of_member(&mut self, told: Value<'_>, guild_id: Option<Value<'_>>, user: Option<Value<'_>>) -> Option<Print> {
+        let (guild_id, user) = (guild_id.map(|guild| ("guild_id", guild)), user.map(|user| ("user", user)));
+        let both;
+        let parts: &[(&str, Value<'_>)] = match (&guild_id, &user) {
+            (None, None) => &[],
+            (Some(part), None) | (None, Some(part)) => std::slice::from_ref(part),
+            (Some(guild), Some(user)) => {
+                both = if guild.1.raw().as_ptr() < user.1.raw().as_ptr() { [*guild, *user] } else { [*user, *guild] };
+                &both
+            }
+        };
+        Print::without(told, parts, &mut self.fresh)
     }
 
     /// Takes the user that was told in a member, unless it is none or another's; whether it has changed.
     fn set_user_of(&mut self, member: u64, user: Value<'_>) -> bool {
-        let sound = user.kind() == TermKind::Map && user.get("id").and_then(Value::as_id) == Some(member);
+        let sound = user.kind() == TermKind::Map && own_id(user) == Some(member);
         sound && self.set_user(member, user)
     }
 

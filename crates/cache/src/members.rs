@@ -5,7 +5,7 @@ use trunkline_discord::{Field, Fields, Routing};
 use trunkline_etf::{Kind as TermKind, Value};
 
 use crate::Change;
-use crate::apply::{id, items, user_id};
+use crate::apply::{id, items, own_id, user_id};
 use crate::cache::{Cache, State};
 use crate::key::{Key, Kind};
 use crate::pack::Packed;
@@ -90,7 +90,7 @@ impl Cache {
 
     /// A whole user, told beside something else. Kept only while some guild has it as a member.
     pub(crate) fn learn_user(&mut self, user: Value<'_>) {
-        if let Some(id) = id(user, "id") {
+        if let Some(id) = own_id(user) {
             self.set_user(id, user);
         }
     }
@@ -98,13 +98,14 @@ impl Cache {
     /// Takes a member that came inside another event, if it is a whole one. Guests in voice have no `joined_at`, and are no members; who they
     /// are is told all the same.
     pub(crate) fn refresh_member(&mut self, guild: u64, user: u64, member: Value<'_>) {
-        let who = member.get("user").filter(|who| id(*who, "id") == Some(user));
-        let Some(who) = who else { return };
+        let [who, joined_at] = member.get_all(["user", "joined_at"]);
+        let Some(who) = who.filter(|who| own_id(*who) == Some(user)) else { return };
         let key = Key::new(Kind::Member, guild, user);
-        if self.told_again(key, member, who) {
+        let print = self.print_of_member(member, None, Some(who));
+        if self.has_print(key, print) {
             self.set_user(user, who);
-        } else if member.get("joined_at").is_some_and(|at| !at.is_null()) {
-            self.merge(key, member, &[]);
+        } else if joined_at.is_some_and(|at| !at.is_null()) {
+            self.merge_seen_member(key, member, who, print);
         } else if self.knows(guild) {
             self.set_user(user, who);
         }

@@ -141,3 +141,28 @@ fn lists_and_users_with_names_like_the_members_do_not_speak_for_them() {
         assert_eq!(known(&cache, 1), pair(name, nick));
     }
 }
+
+#[test]
+fn a_member_in_a_voice_state_that_names_its_guild_is_told_like_any_other() {
+    for encoding in BOTH {
+        let mut cache = cache(encoding);
+        let mut named = whole("b", "m");
+        named["guild_id"] = json!(id(1));
+        let d = json!({"user_id": id(7), "channel_id": id(10), "guild_id": id(1), "member": named});
+        for _ in 0..2 {
+            apply(&mut cache, encoding, K::VoiceStateUpdate, &d);
+            assert_eq!((known(&cache, 1), &member(&cache, 1)["guild_id"]), (pair("b", "m"), &json!(id(1))));
+        }
+        voice(&mut cache, encoding, "a", "n");
+        assert_eq!(known(&cache, 1), pair("a", "n"));
+        apply(&mut cache, encoding, K::VoiceStateUpdate, &d);
+        assert_eq!(known(&cache, 1), pair("b", "m"));
+        // Another's user, and one who has joined nothing, say nothing of the member.
+        for (user, joined) in [(json!({"id": id(8), "username": "x"}), json!("2020")), (json!({"id": id(7), "username": "g"}), Json::Null)]
+        {
+            let guest = json!({"user": user, "nick": "g", "joined_at": joined});
+            apply(&mut cache, encoding, K::VoiceStateUpdate, &json!({"user_id": id(7), "guild_id": id(1), "member": guest}));
+        }
+        assert_eq!((member(&cache, 1)["nick"].clone(), cache.voice_state(BASE + 1, BASE + 7).is_none()), (json!("m"), true));
+    }
+}
