@@ -166,6 +166,59 @@ async fn a_store_that_is_away_for_longer_than_its_changes_may_take_memory_has_ev
     assert_eq!(off_runtime(move || value(&url, nameless)).await, "0", "every member has its user");
 }
 
+/// What `/status` says of the only bot.
+async fn bot(world: &World) -> serde_json::Value {
+    for _ in 0..100 {
+        if let Some((200, body)) = harness::get(world.admin, "/status").await {
+            let mut status: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            return status["bots"][0].take();
+        }
+        // It has just been started.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("no status: {}", world.log_text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_cache_that_cannot_be_read_is_waited_for_and_nothing_of_it_is_given_up() {
+    let (mut world, _server, url) = world().await;
+    let board = Board::default();
+    world.start("");
+    world.ready().await;
+    let _worker = Worker::spawn(&world, GROUP, "a", &board);
+    tokio::time::sleep(Duration::from_millis(2_000)).await;
+    world.terminate().await;
+    let run = |text: &'static str| {
+        let url = url.clone();
+        off_runtime(move || sql(&url, text))
+    };
+    let members = |table: &'static str| {
+        let url = url.clone();
+        off_runtime(move || value(&url, &format!("SELECT count(*) FROM trunkline.{table}")))
+    };
+    let before = members("members").await;
+    run("ALTER TABLE trunkline.members RENAME TO members_away").await;
+    world.start("");
+    let began = Instant::now();
+    // Longer than anything is tried that is tried a few times only.
+    let mut waited = 0;
+    while began.elapsed() < Duration::from_secs(9) {
+        let bot = bot(&world).await;
+        assert!(bot["failed"].is_null(), "{bot}");
+        waited += u32::from(bot["waiting"]["why"].as_str().is_some_and(|why| why.contains("cannot be read") && why.contains("members")));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(waited > 10, "it does not say what it waits for: {}", world.log_text());
+    assert_eq!(members("members_away").await, before);
+    run("ALTER TABLE trunkline.members_away RENAME TO members").await;
+    world.ready_within(Duration::from_secs(40)).await;
+    assert!(bot(&world).await["waiting"].is_null());
+    assert!(world.metric("trunkline_cache_objects", "kind=\"member\"").await > 0.0);
+    let (verdict, report) = world.settle(&board, Duration::from_secs(20), |_| true).await;
+    assert_eq!((verdict.lost, verdict.in_gaps), (0, 0), "lost: {:?}", verdict.lost_first);
+    assert_eq!((report.identifies, report.resumes), (u64::from(SHARDS), u64::from(SHARDS)));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_on_the_same_database_is_refused_and_told_the_first_ones_pid() {
     let (mut world, _, _) = world().await;

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use trunkline_cache::CacheConfig;
 use trunkline_discord::{CloseCode, Dice, GapCause, Intents, Object, ShardId};
 use trunkline_doors::BotEntry;
@@ -18,12 +20,17 @@ use trunkline_session::StopReason;
 use trunkline_store::Store;
 
 use super::core::{Driver, ShardStart};
-use super::load::{Loaded, StartGap, load, of_another_count};
+use super::load::{Loaded, NotLoaded, StartGap, load, of_another_count};
 use super::members;
 use super::node::Shared;
 use super::removed::{self, ByGroup};
 use crate::config::{BotConfig, Members, ShardsConfig};
 
+/// How long is waited before what the store has is read again: at first, and at most.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// How often the log says that it is still tried.
+const RETRY_TOLD: Duration = Duration::from_secs(60);
 /// Shards of a bot that are loaded at once: a server of a store answers each over a connection of its own. More would only take more memory,
 /// for the rows of each are in it until its core has taken them.
 pub const LOADS_AT_ONCE: usize = 2;
@@ -108,6 +115,15 @@ fn change(shared: &Shared, index: usize, edit: impl FnOnce(&mut BotState)) {
     }
 }
 
+/// Why a bot cannot start at this moment, for `status`; none: it goes on.
+fn tell_waiting(shared: &Shared, index: usize, why: Option<&str>) {
+    let now = shared.clock.unix_ms();
+    change(shared, index, |state| {
+        let since_unix_ms = state.waiting.as_ref().map_or(now, |waiting| waiting.since_unix_ms);
+        state.waiting = why.map(|why| Waiting { why: why.to_owned(), since_unix_ms });
+    });
+}
+
 /// Runs one bot until it has failed for good; answers why, in one plain line.
 async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
     let prepared = match prepare(shared, index, bot).await {
@@ -118,7 +134,17 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
     let name = prepared.name.clone();
     let id = prepared.bot_id;
     let store = shared.keeper.store.clone();
-    let count = settle_count(&store, bot, &prepared);
+    let count = {
+        let read = || {
+            let store = store.clone();
+            tokio::task::spawn_blocking(move || stored_count(&store, id))
+        };
+        // Not known is not none: another count would cost every session.
+        match persist(read(), read, |why| tell_waiting(shared, index, why)).await {
+            Ok(stored) => settle_count(&store, bot, &prepared, stored),
+            Err(reason) => return format!("{name}: {reason}"),
+        }
+    };
     let indices: Vec<u32> = match bot.shards {
         ShardsConfig::Auto => (0..count).collect(),
         _ => prepared.plan.indices.clone(),
@@ -149,7 +175,7 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
 
     let here = shards.len();
     let mut dropped = ByGroup::new();
-    if let Err(reason) = take_over_other_counts(shared, id, count, here, &mut dropped).await {
+    if let Err(reason) = take_over_other_counts(shared, index, id, count, here, &mut dropped).await {
         return format!("{name}: {reason}");
     }
     let (ended, mut ends) = mpsc::unbounded_channel();
@@ -167,7 +193,7 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
         }
         let mut config = ShardConfig::new(shard, session_config(shared, bot, &prepared, shard), seed(shared, shard));
         let Some(load) = loading.pop_front() else { break };
-        let loaded = match joined(load).await {
+        let loaded = match persist(load, || begin_load(shared, shard, here), |why| tell_waiting(shared, index, why)).await {
             Ok(loaded) => loaded,
             Err(reason) => return format!("{name}: shard {} cannot be taken: {reason}", shard.index),
         };
@@ -211,23 +237,15 @@ async fn prepare(shared: &Shared, index: usize, bot: &BotConfig) -> Result<(BotA
     };
     let wish = BotWish { label: label(index), intents: bot.intents, shards };
     let mut dice = Dice::new(shared.clock.unix_us() ^ index as u64);
-    let mut tell = |why: Option<&str>| {
-        let now = shared.clock.unix_ms();
-        change(shared, index, |state| {
-            let since_unix_ms = state.waiting.as_ref().map_or(now, |waiting| waiting.since_unix_ms);
-            state.waiting = why.map(|why| Waiting { why: why.to_owned(), since_unix_ms });
-        });
-    };
+    let mut tell = |why: Option<&str>| tell_waiting(shared, index, why);
     let prepared = prepare_bot_telling(&api, &wish, &mut dice, &mut tell).await;
     let prepared = prepared.map_err(|error| format!("{error} (token from {})", bot.token_origin))?;
     Ok((api, net, prepared))
 }
 
 /// With `shards = "auto"`, a restart keeps the count that the stored sessions have: another count would cost every session.
-fn settle_count(store: &Store, bot: &BotConfig, prepared: &PreparedBot) -> u32 {
+fn settle_count(store: &Store, bot: &BotConfig, prepared: &PreparedBot, stored: Option<u32>) -> u32 {
     let count = prepared.plan.count;
-    let meta = format!("shards/{}", prepared.bot_id);
-    let stored = store.get_meta(&meta).ok().flatten().and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse::<u32>().ok());
     if bot.shards == ShardsConfig::Auto
         && let Some(stored) = stored
         && stored > 0
@@ -244,6 +262,12 @@ fn settle_count(store: &Store, bot: &BotConfig, prepared: &PreparedBot) -> u32 {
     count
 }
 
+/// The shard count that the stored sessions have.
+fn stored_count(store: &Store, bot: u64) -> Result<Option<u32>, NotLoaded> {
+    let stored = store.get_meta(&format!("shards/{bot}"))?;
+    Ok(stored.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok()))
+}
+
 fn note_count(store: &Store, bot: u64, count: u32) {
     if let Err(error) = store.put_meta(&format!("shards/{bot}"), count.to_string().as_bytes()) {
         tracing::warn!(%bot, "the shard count could not be noted in the store: {error}");
@@ -251,15 +275,27 @@ fn note_count(store: &Store, bot: u64, count: u32) {
 }
 
 /// Shards that the store has under another count: their sessions are over, but what groups have not acknowledged is still theirs.
-async fn take_over_other_counts(shared: &Shared, bot: u64, count: u32, here: usize, dropped: &mut ByGroup) -> Result<(), String> {
-    let store = shared.keeper.store.clone();
-    let others = tokio::task::spawn_blocking(move || of_another_count(&store, bot, count)).await.map_err(|error| error.to_string())??;
+async fn take_over_other_counts(
+    shared: &Shared,
+    index: usize,
+    bot: u64,
+    count: u32,
+    here: usize,
+    dropped: &mut ByGroup,
+) -> Result<(), String> {
+    let list = || {
+        let store = shared.keeper.store.clone();
+        tokio::task::spawn_blocking(move || of_another_count(&store, bot, count))
+    };
+    let tell = |why: Option<&str>| tell_waiting(shared, index, why);
+    let others = persist(list(), list, tell).await?;
     if others.is_empty() {
         return Ok(());
     }
     tracing::warn!(%bot, "the shard count has changed to {count}: every shard identifies afresh; what was unacknowledged under the old count is still delivered, and the stretch between is told as a gap");
     for shard in others {
-        let mut loaded = joined(begin_load(shared, shard, here)).await?;
+        let load = || begin_load(shared, shard, here);
+        let mut loaded = persist(load(), load, tell).await?;
         add(dropped, &loaded.dropped);
         if let Some(point) = loaded.resume.take() {
             loaded.gap = Some(StartGap { session: point.session, first_s: Some(point.s + 1), cause: GapCause::SessionLost });
@@ -272,7 +308,7 @@ async fn take_over_other_counts(shared: &Shared, bot: u64, count: u32, here: usi
 }
 
 /// Loads a shard on a thread that may block. `here`: shards that share the memory for restored events.
-fn begin_load(shared: &Shared, shard: ShardId, here: usize) -> JoinHandle<Result<Loaded, String>> {
+fn begin_load(shared: &Shared, shard: ShardId, here: usize) -> JoinHandle<Result<Loaded, NotLoaded>> {
     let store = shared.keeper.store.clone();
     let clock = shared.clock;
     let memory_bytes = shared.config.groups.iter().map(|group| group.limits.memory_bytes).max().unwrap_or(0) / here.max(1) as u64;
@@ -283,8 +319,39 @@ fn begin_load(shared: &Shared, shard: ShardId, here: usize) -> JoinHandle<Result
     })
 }
 
-async fn joined(load: JoinHandle<Result<Loaded, String>>) -> Result<Loaded, String> {
-    load.await.map_err(|error| format!("loading it failed: {error}"))?
+/// Waits for what is read from the store, and reads it again for as long as the store cannot be read: nothing stored is given up for that,
+/// and a bot that failed instead would not come back by itself. `tell` hears why it waits, and `None` when it goes on.
+///
+/// # Errors
+/// What trying again does not change, in one line.
+async fn persist<T>(
+    first: JoinHandle<Result<T, NotLoaded>>,
+    mut again: impl FnMut() -> JoinHandle<Result<T, NotLoaded>>,
+    tell: impl Fn(Option<&str>),
+) -> Result<T, String> {
+    let (mut reading, mut pause, mut told) = (first, RETRY_FIRST, None);
+    loop {
+        match reading.await.map_err(|error| format!("loading it failed: {error}"))? {
+            Ok(read) => {
+                if told.is_some() {
+                    tracing::info!("the store can be read again");
+                    tell(None);
+                }
+                return Ok(read);
+            }
+            Err(NotLoaded::Ever(why)) => return Err(why),
+            Err(NotLoaded::Now(why)) => {
+                if told.is_none_or(|at: Instant| at.elapsed() >= RETRY_TOLD) {
+                    tracing::warn!("what the store has cannot be read at this moment; it is tried again until it can: {why}");
+                    told = Some(Instant::now());
+                }
+                tell(Some(&format!("what the store has cannot be read: {why}")));
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(RETRY_MAX);
+        reading = again();
+    }
 }
 
 fn add(sum: &mut ByGroup, more: &ByGroup) {
@@ -325,5 +392,45 @@ impl Ledger for StoreLedger {
 
     fn save(&self, bytes: &[u8]) -> Result<(), String> {
         self.store.write_ledger(self.bot, bytes).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn read<T: Send + 'static>(answer: Result<T, NotLoaded>) -> JoinHandle<Result<T, NotLoaded>> {
+        tokio::spawn(async move { answer })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_read_at_this_moment_is_read_again_for_as_long_as_it_takes_and_says_so() {
+        let away = || Err(NotLoaded::Now("the server is away".to_owned()));
+        let told = RefCell::new(Vec::new());
+        let tell = |why: Option<&str>| told.borrow_mut().push(why.map(str::to_owned));
+        let (began, mut tries) = (Instant::now(), 0);
+        let again = || {
+            tries += 1;
+            read(if tries < 100 { away() } else { Ok(7) })
+        };
+        assert_eq!(persist(read(away()), again, tell).await, Ok(7));
+        assert_eq!(tries, 100);
+        let waited = began.elapsed();
+        assert!(waited > 90 * RETRY_MAX && waited < 100 * RETRY_MAX, "not in a hurry, and never longer apart than that: {waited:?}");
+        let told = told.take();
+        assert_eq!((told.len(), told.last()), (101, Some(&None)), "goes on, in the end");
+        assert!(told.iter().take(100).flatten().all(|why| why.contains("the server is away")), "{told:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_read_at_once_waits_for_nothing_and_what_never_can_be_is_not_read_again() {
+        let began = Instant::now();
+        let (again, tell) = (|| panic!("read again"), |why: Option<&str>| panic!("told {why:?}"));
+        assert_eq!(persist(read(Ok(1)), again, tell).await, Ok(1));
+        let never: Result<u8, _> = Err(NotLoaded::Ever("a later version has written it".to_owned()));
+        assert_eq!(persist(read(never), again, tell).await, Err("a later version has written it".to_owned()));
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

@@ -50,6 +50,24 @@ pub struct Loaded {
     pub dropped: ByGroup,
 }
 
+/// Why a shard was not loaded. Nothing that the store has of it was given up.
+#[derive(Debug)]
+pub enum NotLoaded {
+    /// The store cannot be read at this moment: its server is away, its disk is full. To be tried again.
+    Now(String),
+    /// It will be the same next time: what is stored is of a later version, or damaged beyond what can be left out.
+    Ever(String),
+}
+
+impl From<StoreError> for NotLoaded {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full { .. } | StoreError::Server { .. } | StoreError::Io { .. } => Self::Now(error.to_string()),
+            _ => Self::Ever(error.to_string()),
+        }
+    }
+}
+
 /// A gap that is known before the shard has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StartGap {
@@ -71,9 +89,9 @@ pub fn key_of(shard: ShardId) -> ShardKey {
 ///
 /// # Errors
 /// When the store cannot be read at this moment (not: when what it has is damaged), or a later version has written what it has; in one line.
-pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: u64, memory_bytes: u64) -> Result<Loaded, String> {
+pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: u64, memory_bytes: u64) -> Result<Loaded, NotLoaded> {
     let key = key_of(shard);
-    let epoch = store.next_epoch(key).map_err(|error| error.to_string())?;
+    let epoch = store.next_epoch(key)?;
     let base = if epoch > 1 { epoch << ORDINALS_PER_LIFE } else { 0 };
     let nothing = Loaded {
         epoch,
@@ -87,16 +105,16 @@ pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: 
         gap: None,
         dropped: ByGroup::new(),
     };
-    let lost = |nothing: Loaded, session: u64| -> Result<Loaded, String> {
+    let lost = |nothing: Loaded, session: u64| -> Result<Loaded, NotLoaded> {
         note_loss(store, shard, session)?;
         Ok(Loaded { gap: Some(StartGap { session, first_s: None, cause: GapCause::StoreFailed }), ..nothing })
     };
-    let damaged = |nothing: Loaded, session: u64, why: String| -> Result<Loaded, String> {
+    let damaged = |nothing: Loaded, session: u64, why: String| -> Result<Loaded, NotLoaded> {
         tracing::error!(bot = %shard.bot, shard = %place(shard), "the checkpoint cannot be read, the shard identifies afresh and every group is told a gap: {why}");
         // Whoever loads this shard may not come to tell it: its bot may fail meanwhile, the process end. So the loss is noted before its cause goes.
         let loaded = lost(nothing, session)?;
         // Positions begin anew: nothing of the old log may stay beside them.
-        store.forget_shard(key).map_err(|error| error.to_string())?;
+        store.forget_shard(key)?;
         Ok(loaded)
     };
     let record = match store.load_record(key) {
@@ -111,7 +129,7 @@ pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: 
             None => return Ok(nothing),
         },
         Err(StoreError::Corrupt { .. }) => return damaged(nothing, 0, "its record is damaged".to_owned()),
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(error.into()),
     };
     let record = match Record::decode(&record) {
         Ok(record) => record,
@@ -139,10 +157,7 @@ pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: 
     if let Some(version) = later_entry {
         return Err(later(store, &format!("events of version {version}, this one knows {ENTRY_VERSION}")));
     }
-    match scanned {
-        Ok(missing) => unreadable += missing,
-        Err(error) => return Err(error.to_string()),
-    }
+    unreadable += scanned?;
     if unreadable > 0 {
         tracing::error!(bot = %shard.bot, shard = %place(shard), missing = unreadable, "stored events cannot be read; groups that want them are told a gap");
     }
@@ -180,34 +195,31 @@ fn loss_name(shard: ShardId) -> String {
 }
 
 /// Notes that a shard's checkpoint could not be read and is dropped, with the last session that is known.
-fn note_loss(store: &Store, shard: ShardId, session: u64) -> Result<(), String> {
-    store.put_meta(&loss_name(shard), session.to_string().as_bytes()).map_err(|error| error.to_string())
+fn note_loss(store: &Store, shard: ShardId, session: u64) -> Result<(), StoreError> {
+    store.put_meta(&loss_name(shard), session.to_string().as_bytes())
 }
 
 /// The session of a loss that nobody has told yet.
-fn noted_loss(store: &Store, shard: ShardId) -> Result<Option<u64>, String> {
-    let noted = store.get_meta(&loss_name(shard)).map_err(|error| error.to_string())?;
+fn noted_loss(store: &Store, shard: ShardId) -> Result<Option<u64>, StoreError> {
+    let noted = store.get_meta(&loss_name(shard))?;
     Ok(noted.and_then(|noted| std::str::from_utf8(&noted).ok()?.parse().ok()))
 }
 
-fn forget_loss(store: &Store, shard: ShardId) -> Result<(), String> {
+fn forget_loss(store: &Store, shard: ShardId) -> Result<(), StoreError> {
     match noted_loss(store, shard)? {
         None => Ok(()),
-        Some(_) => store.put_meta(&loss_name(shard), b"").map_err(|error| error.to_string()),
+        Some(_) => store.put_meta(&loss_name(shard), b""),
     }
 }
 
 /// Why a shard is not taken of which a later version has written `what`.
-fn later(store: &Store, what: &str) -> String {
-    format!(
+fn later(store: &Store, what: &str) -> NotLoaded {
+    NotLoaded::Ever(format!(
         "a later version of this program has written to the store at {}: {what}; run that version again, or give this one a store of its own \
          (store.path or store.url). Nothing was deleted",
         store.place()
-    )
+    ))
 }
-
-/// How often a cache is read because the store could not be read to its end: its server went away, its disk is full.
-const LOAD_TRIES: u32 = 5;
 
 /// How often a long load says how far it has come.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
@@ -297,32 +309,19 @@ impl Read {
 ///
 /// # Errors
 /// A later version wrote them, or they cannot be read at this moment.
-fn load_cache(store: &Store, shard: ShardId) -> Result<(Rows, bool, bool), String> {
+fn load_cache(store: &Store, shard: ShardId) -> Result<(Rows, bool, bool), NotLoaded> {
     let mut found = Read::default();
-    let mut tries = 0;
     PROGRESS.begin(store);
-    let read = loop {
-        let read = store.load_cache(key_of(shard), &mut |key, value| {
-            found.push(key, value);
-            PROGRESS.one_more();
-        });
-        tries += 1;
-        match read {
-            // A server that goes away in the middle is no damage, nor is a disk that is full.
-            Err(ref error) if tries < LOAD_TRIES && !matches!(error, StoreError::Corrupt { .. }) => {
-                tracing::warn!(bot = %shard.bot, shard = %place(shard), "the stored cache cannot be read at this moment, it is tried again: {error}");
-                found = Read::default();
-                std::thread::sleep(Duration::from_secs(1));
-            }
-            read => break read,
-        }
+    let read = store.load_cache(key_of(shard), &mut |key, value| {
+        found.push(key, value);
+        PROGRESS.one_more();
+    });
+    // Only what is damaged is given up: a server that goes away in the middle is no damage, nor is a disk that is full. Its rows would be dropped
+    // for nothing.
+    let read = match read {
+        Err(error) if !matches!(error, StoreError::Corrupt { .. }) => return Err(error.into()),
+        read => read,
     };
-    // Only what is damaged is given up: anything else may be read when it is tried again, and its rows would be dropped for nothing.
-    if let Err(error) = &read
-        && !matches!(error, StoreError::Corrupt { .. })
-    {
-        return Err(error.to_string());
-    }
     let Read { rows, bad: bad_rows, bad_keys, earlier, later: later_form, later_kinds, later_flags } = found;
     if let Some(form) = later_form {
         return Err(later(store, &format!("rows of form {form}, this one knows {ROW_VERSION}")));
@@ -371,8 +370,8 @@ fn load_cache(store: &Store, shard: ShardId) -> Result<(Rows, bool, bool), Strin
 ///
 /// # Errors
 /// When the store cannot be read, in one line.
-pub fn of_another_count(store: &Store, bot: u64, count: u32) -> Result<Vec<ShardId>, String> {
-    let all = store.list_shards().map_err(|error| error.to_string())?;
+pub fn of_another_count(store: &Store, bot: u64, count: u32) -> Result<Vec<ShardId>, NotLoaded> {
+    let all = store.list_shards()?;
     let others = all.into_iter().filter(|key| key.bot == bot && key.count != count);
     Ok(others.map(|key| ShardId { bot: key.bot, index: key.index, count: key.count }).collect())
 }
@@ -419,7 +418,7 @@ mod tests {
         Record { ordinal: 3, resume: None, log }.encode().to_vec()
     }
 
-    fn loaded(store: &Store) -> Result<Loaded, String> {
+    fn loaded(store: &Store) -> Result<Loaded, NotLoaded> {
         load(store, SHARD, &["g"], Time::ZERO, 1, 0)
     }
 
@@ -437,7 +436,7 @@ mod tests {
             let (store, _dir) = store();
             write(&store, Bytes::from(record.clone()), cache.clone(), entries.clone());
             for _ in 0..2 {
-                let Err(refused) = loaded(&store) else { panic!("{what} was taken") };
+                let Err(NotLoaded::Ever(refused)) = loaded(&store) else { panic!("{what} was taken, or will be tried again") };
                 assert!(
                     refused.contains(what) && refused.contains("a later version") && refused.contains("run that version again"),
                     "{refused}"
