@@ -17,7 +17,8 @@ const AROUND: u64 = 32;
 
 #[derive(Default)]
 pub(crate) struct Young {
-    slots: Vec<Slot>,
+    /// In pieces, so that those that lie here need not move when there are more.
+    slots: Vec<Box<[Slot]>>,
     /// By the same numbers, who lies beside whom in the list. Apart, because a slot that is put behind the newest changes those of two others, and
     /// these are short enough to lie together where the processor has them at hand.
     links: Vec<Link>,
@@ -29,6 +30,9 @@ pub(crate) struct Young {
     /// Bytes of all objects, without their slots.
     bytes: u64,
 }
+
+/// Slots of a piece: two kilobytes.
+const PIECE: usize = 32;
 
 /// One line of memory.
 #[repr(align(64))]
@@ -55,18 +59,23 @@ impl Young {
     /// Takes an object in as the newest; answers its number.
     pub(crate) fn put(&mut self, guild: u64, id: u64, object: Object) -> u32 {
         self.bytes += bytes_of(&object);
-        let (slot, link) = (Slot { object, guild, id, mark: 0 }, Link { older: NONE, newer: NONE });
+        let link = Link { older: NONE, newer: NONE };
         let number = match self.spare.pop() {
             Some(number) => {
-                (self.slots[number as usize], self.links[number as usize]) = (slot, link);
+                self.links[number as usize] = link;
                 number
             }
             None => {
-                self.slots.push(slot);
+                if self.links.len() == self.slots.len() * PIECE {
+                    self.slots.push((0..PIECE).map(|_| Slot { object: nothing(), guild: 0, id: 0, mark: 0 }).collect());
+                }
                 self.links.push(link);
-                self.slots.len() as u32 - 1
+                self.links.len() as u32 - 1
             }
         };
+        if let Some(slot) = self.slot_mut(number) {
+            *slot = Slot { object, guild, id, mark: 0 };
+        }
         if self.len() == 1 {
             self.oldest = number;
         } else {
@@ -78,9 +87,10 @@ impl Young {
 
     /// Puts another object in the place of one, as the newest; answers the old one, or gives the new one back where there is none.
     pub(crate) fn replace(&mut self, number: u32, object: Object) -> Result<Object, Object> {
-        let Some(slot) = self.slots.get_mut(number as usize) else { return Err(object) };
-        self.bytes = self.bytes + bytes_of(&object) - bytes_of(&slot.object);
+        let new = bytes_of(&object);
+        let Some(slot) = self.slot_mut(number) else { return Err(object) };
         let old = std::mem::replace(&mut slot.object, object);
+        self.bytes = self.bytes + new - bytes_of(&old);
         if self.newest != number {
             self.part(number);
             self.join(self.newest, number);
@@ -92,8 +102,7 @@ impl Young {
 
     /// Takes an object away; answers it.
     pub(crate) fn remove(&mut self, number: u32) -> Option<Object> {
-        let slot = self.slots.get_mut(number as usize)?;
-        let object = std::mem::replace(&mut slot.object, Object { encoding: trunkline_etf::Encoding::Packed, bytes: bytes::Bytes::new() });
+        let object = std::mem::replace(&mut self.slot_mut(number)?.object, nothing());
         self.bytes -= bytes_of(&object);
         self.part(number);
         self.spare.push(number);
@@ -105,15 +114,15 @@ impl Young {
     }
 
     pub(crate) fn get(&self, number: u32) -> Option<&Object> {
-        self.slots.get(number as usize).map(|slot| &slot.object)
+        self.slot(number).map(|slot| &slot.object)
     }
 
     pub(crate) fn mark(&mut self, number: u32) -> Option<&mut u8> {
-        self.slots.get_mut(number as usize).map(|slot| &mut slot.mark)
+        self.slot_mut(number).map(|slot| &mut slot.mark)
     }
 
     pub(crate) fn ask_for(&self, number: u32) {
-        if let Some(slot) = self.slots.get(number as usize) {
+        if let Some(slot) = self.slot(number) {
             ask_for(slot);
         }
         if let Some(link) = self.links.get(number as usize) {
@@ -122,12 +131,12 @@ impl Young {
     }
 
     pub(crate) fn id(&self, number: u32) -> u64 {
-        self.slots.get(number as usize).map_or(0, |slot| slot.id)
+        self.slot(number).map_or(0, |slot| slot.id)
     }
 
     /// The number of the one told longest ago, and its guild.
     pub(crate) fn oldest(&self) -> Option<(u32, u64)> {
-        let slot = self.slots.get(self.oldest as usize).filter(|_| self.len() > 0)?;
+        let slot = self.slot(self.oldest).filter(|_| self.len() > 0)?;
         Some((self.oldest, slot.guild))
     }
 
@@ -143,12 +152,23 @@ impl Young {
 
     /// Bytes that are held, slots that hold nothing included.
     pub(crate) fn held(&self) -> u64 {
-        let links = self.links.capacity() * size_of::<Link>();
-        self.bytes + (self.slots.capacity() * size_of::<Slot>() + links + self.spare.capacity() * size_of::<u32>()) as u64
+        let pieces = self.slots.capacity() * size_of::<Box<[Slot]>>() + self.slots.len() * PIECE * size_of::<Slot>();
+        let beside = self.links.capacity() * size_of::<Link>() + self.spare.capacity() * size_of::<u32>();
+        self.bytes + (pieces + beside) as u64
     }
 
     fn len(&self) -> usize {
-        self.slots.len() - self.spare.len()
+        self.links.len() - self.spare.len()
+    }
+
+    #[inline]
+    fn slot(&self, number: u32) -> Option<&Slot> {
+        self.slots.get(number as usize / PIECE)?.get(number as usize % PIECE)
+    }
+
+    #[inline]
+    fn slot_mut(&mut self, number: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(number as usize / PIECE)?.get_mut(number as usize % PIECE)
     }
 
     fn join(&mut self, older: u32, newer: u32) {
@@ -171,6 +191,11 @@ impl Young {
             self.newest = older;
         }
     }
+}
+
+/// What lies where nothing does.
+fn nothing() -> Object {
+    Object { encoding: trunkline_etf::Encoding::Packed, bytes: bytes::Bytes::new() }
 }
 
 fn bytes_of(object: &Object) -> u64 {
