@@ -211,10 +211,12 @@ impl Cache {
         self.tenant.users.ask_for_bytes(user);
     }
 
+    #[inline]
     fn tables(&self, kind: Kind, guild: u64) -> Option<&Tables> {
         if kind.outside() { Some(&self.outside) } else { Some(&self.guilds.get(guild)?.tables) }
     }
 
+    #[inline]
     pub(crate) fn table(&self, kind: Kind, guild: u64) -> Option<&Table> {
         self.tables(kind, guild)?.get(kind)
     }
@@ -375,6 +377,7 @@ impl Cache {
     }
 
     /// Whether a member was told with this print last, and has not changed since: what has the print of what was taken then would be taken again.
+    #[inline]
     pub(crate) fn has_print(&self, key: Key, print: Option<Print>) -> bool {
         print.is_some_and(|print| self.table(key.kind, key.guild).is_some_and(|table| table.told(key.id, print)))
     }

@@ -249,6 +249,15 @@ impl Heap {
         }
     }
 
+    /// Asks for some of a packed object's bytes, which lie in two lines of memory at most.
+    #[inline]
+    pub(crate) fn ask_for_bytes(&self, handle: Handle, at: usize, len: usize) {
+        if let Some([first, .., last]) = self.slot(handle).get(HEAD + at..).and_then(|slot| slot.get(..len)) {
+            ask_for(first);
+            ask_for(last);
+        }
+    }
+
     /// An object, in whichever form it lies.
     pub(crate) fn value(&self, handle: Handle) -> Value<'_> {
         match self.young(handle) {

@@ -12,6 +12,8 @@ const FULL_OF: usize = 4;
 /// ... this many are taken at most.
 const FULL: usize = 3;
 const PLACES_MIN: usize = 4;
+/// Entries that are longer lie in two lines of memory too often to be asked for as if they lay in one.
+const LONG_BYTES: usize = 32;
 
 pub(crate) struct IdMap<V> {
     /// Where an entry lies says its id's hash: there, or at the next free place behind it.
@@ -29,8 +31,15 @@ impl<V> IdMap<V> {
     /// Asks for the memory in which an id's value most likely lies.
     #[inline]
     pub(crate) fn ask_for(&self, id: u64) {
-        if let Some(place) = self.places.get(self.home(id)) {
+        let home = self.home(id);
+        if let Some(place) = self.places.get(home) {
             ask_for(place);
+        }
+        // Longer ones end where the next one begins.
+        if size_of::<Option<(u64, V)>>() > LONG_BYTES
+            && let Some(next) = self.places.get(home + 1)
+        {
+            ask_for(next);
         }
     }
 

@@ -32,7 +32,9 @@ impl Cache {
         }
         let author = author(fields, ids);
         let member = fields.get(Field::Member).filter(|_| guild != 0);
-        // What was asked for comes while these are made.
+        // What was asked for comes while these are made. The bytes are shared before anything is written: that waits until all that was written
+        // before is where other processors see it.
+        let object = self.config.keeps(Kind::Message).then(|| Object { encoding: d.encoding(), bytes: body.clone() });
         let prints = author.map(|(_, who)| (Print::of(who), member.and_then(Print::of)));
         self.expect_channel(guild, channel);
         if let (Some((user, who)), Some((print, member_print))) = (author, prints) {
@@ -54,8 +56,7 @@ impl Cache {
                 _ => self.note_message(guild, channel, message, message_id),
             }
         }
-        if self.config.keeps(Kind::Message) {
-            let object = Object { encoding: d.encoding(), bytes: body.clone() };
+        if let Some(object) = object {
             let dropped = self.messages.insert(&self.config, guild, channel, message, object);
             self.policy.count(Kind::Message, dropped);
         }
@@ -65,13 +66,16 @@ impl Cache {
     /// Asks for the memory that a message in a channel changes, once the tables are at hand.
     #[inline]
     pub(crate) fn expect_channel(&self, guild: u64, channel: u64) {
-        self.messages.ask_for_last(channel);
+        self.messages.ask_for_ends(&self.config, channel);
         if let Some(table) = self.table(Kind::Channel, guild)
             && let Some(place) = table.likely_place(channel)
             && let Some(handle) = table.at(place)
         {
             self.heap.ask_for(handle, 0);
-            self.heap.ask_for(handle, table.word(place) as usize);
+            // The word says one more than where the field lies.
+            if let Some(at) = (table.word(place) as usize).checked_sub(1) {
+                self.heap.ask_for_bytes(handle, at, LONG_ID);
+            }
         }
     }
 

@@ -191,10 +191,17 @@ impl Messages {
         self.channels.ask_for(channel);
     }
 
-    /// Asks for the end of a channel's queue.
+    /// Asks for the end of a channel's queue, behind which the next message will lie, and for its front where that will go.
     #[inline]
-    pub(crate) fn ask_for_last(&self, channel: u64) {
-        self.channels.get(channel).and_then(|known| known.messages.back()).into_iter().for_each(ask_for);
+    pub(crate) fn ask_for_ends(&self, config: &CacheConfig, channel: u64) {
+        let Some(known) = self.channels.get(channel) else { return };
+        if let Some(last) = known.messages.back() {
+            ask_for(last);
+            ask_for(&last.changes);
+        }
+        if known.messages.len() >= config.message_count as usize {
+            known.messages.front().into_iter().for_each(ask_for);
+        }
     }
 
     fn find(&self, config: &CacheConfig, channel: u64, id: u64) -> Option<(&Channel, &Message)> {

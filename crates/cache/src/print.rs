@@ -24,24 +24,17 @@ static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 impl Print {
     /// The print of a map, all of it.
     pub(crate) fn of(told: Value<'_>) -> Option<Print> {
-        if told.kind() != Kind::Map {
-            return None;
-        }
-        let raw = told.raw();
         // How many entries there are is said in front; what they are is behind it.
         match told.encoding() {
-            Encoding::Etf => Some(Print::of_bytes(raw.get(ETF_HEAD..)?)),
-            _ => Some(Print::of_bytes(raw)),
+            Encoding::Etf => Some(Print::of_bytes(etf_map(told)?.get(ETF_HEAD..)?)),
+            _ => (told.kind() == Kind::Map).then(|| Print::of_bytes(told.raw())),
         }
     }
 
     /// The print that a map has without some of its entries, so that a member has the same one whether it is told with its user or without.
     /// `parts` are values that lie in it, each with its key, in the order in which they lie. `None`: nobody can tell.
     pub(crate) fn without(told: Value<'_>, parts: &[(&str, Value<'_>)], room: &mut Vec<u8>) -> Option<Print> {
-        if told.encoding() != Encoding::Etf || told.kind() != Kind::Map {
-            return None;
-        }
-        let raw = told.raw();
+        let raw = etf_map(told)?;
         let (mut at, mut only) = (ETF_HEAD, None);
         room.clear();
         for (key, part) in parts {
@@ -88,6 +81,14 @@ impl Print {
 
 /// Bytes of an ETF map before its entries.
 const ETF_HEAD: usize = 5;
+/// The first of them.
+const ETF_MAP: u8 = b't';
+
+/// The bytes of an ETF map.
+#[inline]
+fn etf_map(told: Value<'_>) -> Option<&[u8]> {
+    Some(told.raw()).filter(|raw| told.encoding() == Encoding::Etf && raw.first() == Some(&ETF_MAP))
+}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
