@@ -8,7 +8,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
-use trunkline_discord::Object;
+use trunkline_discord::{Object, Previous};
 use trunkline_etf::packed::update::{self, Outcome, Without};
 use trunkline_etf::packed::{edit, is_one};
 use trunkline_etf::{Encoding, Kind as TermKind, Value};
@@ -448,9 +448,13 @@ impl Cache {
     }
 
     /// What an event tells of a member as its data: its guild and its user were found in it already.
-    pub(crate) fn set_told_member(&mut self, key: Key, whole: bool, told: Value<'_>, parts: [Option<Value<'_>>; 2]) -> Put {
-        let way = if whole { Way::Replace } else { Way::Merge };
-        self.set_member_of(key, self.find(key), way, told, &[], parts)
+    pub(crate) fn replace_told_member(&mut self, key: Key, known: Option<Handle>, told: Value<'_>, parts: [Option<Value<'_>>; 2]) -> Put {
+        self.set_member_of(key, known, Way::Replace, told, &[], parts)
+    }
+
+    /// The same for an event that does not tell all of it.
+    pub(crate) fn merge_told_parts(&mut self, key: Key, known: Option<Handle>, told: Value<'_>, parts: [Option<Value<'_>>; 2]) -> Put {
+        self.set_member_of(key, known, Way::Merge, told, &[], parts)
     }
 
     fn set_member_of(
@@ -868,6 +872,18 @@ impl Cache {
     /// The object before a write, unless it may be old: then there is none to tell of.
     pub(crate) fn before(&self, key: Key) -> Option<Object> {
         if self.doubtful(key.guild) { None } else { self.object(key) }
+    }
+
+    /// A member before a write, which lies at this handle. Its user is put into it when somebody looks at it.
+    pub(crate) fn member_before(&self, key: Key, known: Option<Handle>) -> Option<Previous> {
+        let guild = self.guilds.get(key.guild).filter(|guild| !guild.state.doubtful())?;
+        if !guild.gone_roles.is_empty() {
+            return self.object(key).map(Previous::from);
+        }
+        let member = self.heap.bytes(known?);
+        let parts = self.tenant.users.read(key.id, |user| crate::pack::member_parts(member, user.raw(), key.id));
+        let parts = parts.unwrap_or_else(|| crate::pack::member_parts(member, &[], key.id));
+        Some(Previous::later(parts, crate::pack::member_of_parts))
     }
 
     fn whole_guild(&self, guild: u64, value: Value<'_>) -> Option<Bytes> {

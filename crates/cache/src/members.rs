@@ -15,9 +15,9 @@ impl Cache {
     pub(crate) fn member_add(&mut self, d: Value<'_>, fields: &Fields<'_>) -> Option<Change> {
         let (guild, user) = found_guild_and_user(fields)?;
         let key = Key::new(Kind::Member, guild, user);
-        let known = self.has(key);
-        self.set_told_member(key, true, d, [fields.get(Field::GuildId), fields.get(Field::User)]);
-        if !known {
+        let known = self.find(key);
+        self.replace_told_member(key, known, d, [fields.get(Field::GuildId), fields.get(Field::User)]);
+        if known.is_none() {
             self.count_members(guild, 1);
         }
         Some(Change::NONE)
@@ -31,8 +31,9 @@ impl Cache {
         };
         let key = Key::new(Kind::Member, guild, user);
         self.expect_member(guild, user);
-        let previous = self.before(key);
-        self.set_told_member(key, false, d, [fields.get(Field::GuildId), fields.get(Field::User)]);
+        let known = self.find(key);
+        let previous = self.member_before(key, known);
+        self.merge_told_parts(key, known, d, [fields.get(Field::GuildId), fields.get(Field::User)]);
         Some(Change::previous(previous))
     }
 

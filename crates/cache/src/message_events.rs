@@ -244,7 +244,8 @@ impl Cache {
     }
 
     fn note_mentions(&mut self, guild: u64, fields: &Fields<'_>) {
-        let Some(mentions) = fields.get(Field::Mentions) else { return };
+        // An empty list, as most messages have, is one byte.
+        let Some(mentions) = fields.get(Field::Mentions).filter(|mentions| mentions.raw().len() > 1) else { return };
         mentions.each_get_all(["id", "member"], |[user, member]| {
             if let Some(user) = user.and_then(Value::as_id) {
                 self.merge_known_member(guild, user, member);

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use smallvec::SmallVec;
+use trunkline_discord::Object;
 use trunkline_etf::packed::{edit, is_one, update};
 use trunkline_etf::{Encoding, Kind as TermKind, PackedWriter, TermWrite, Value, transcode};
 
@@ -212,6 +213,28 @@ pub(crate) fn whole_member(member: Value<'_>, user: Option<Value<'_>>, id: u64, 
     Some(Bytes::from(out))
 }
 
+/// What [`member_of_parts`] makes a member of: the member, its user and its id, behind one another.
+pub(crate) fn member_parts(member: &[u8], user: &[u8], id: u64) -> Vec<u8> {
+    let mut parts = Vec::with_capacity(PARTS_HEAD + member.len() + user.len());
+    parts.extend_from_slice(&id.to_le_bytes());
+    parts.extend_from_slice(&(member.len() as u64).to_le_bytes());
+    parts.extend_from_slice(member);
+    parts.extend_from_slice(user);
+    parts
+}
+
+/// Before the parts: the id, and how long the member is.
+const PARTS_HEAD: usize = 16;
+
+/// A member with its user, as [`whole_member`] writes it.
+pub(crate) fn member_of_parts(parts: &[u8]) -> Object {
+    let (head, parts) = parts.split_at_checked(PARTS_HEAD).unwrap_or_default();
+    let number = |at: usize| head.get(at..).and_then(|head| head.first_chunk()).map_or(0, |number| u64::from_le_bytes(*number));
+    let (member, user) = parts.split_at_checked(number(8) as usize).unwrap_or_default();
+    let whole = whole_member(packed(member), (!user.is_empty()).then(|| packed(user)), number(0), &[]);
+    Object { encoding: Encoding::Packed, bytes: whole.unwrap_or_else(|| Bytes::copy_from_slice(member)) }
+}
+
 /// A member without roles that are gone; nothing if it has none of them.
 pub(crate) fn without_roles(member: Value<'_>, gone: &[u64]) -> Option<Vec<u8>> {
     if gone.is_empty() {
@@ -234,6 +257,19 @@ mod tests {
         let mut packer = Packer::default();
         packer.value(Value::from_raw(Encoding::Json, text.as_bytes())).unwrap();
         packer
+    }
+
+    #[test]
+    fn a_member_of_parts_is_the_whole_one_whatever_is_lost_of_it() {
+        let (member, user) = (object(0..5), object(5..9));
+        for known in [Some(packed(user.bytes())), None] {
+            let parts = member_parts(member.bytes(), known.map_or(&[], Value::raw), 7);
+            let whole = whole_member(packed(member.bytes()), known, 7, &[]).unwrap();
+            assert_eq!(member_of_parts(&parts).bytes, whole);
+            (0..parts.len()).for_each(|cut| drop(member_of_parts(&parts[..cut])));
+        }
+        // What is no member is what it is.
+        assert_eq!(member_of_parts(&member_parts(b"\0", &[], 7)).bytes, b"\0"[..]);
     }
 
     #[test]

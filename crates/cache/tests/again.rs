@@ -166,3 +166,26 @@ fn a_member_in_a_voice_state_that_names_its_guild_is_told_like_any_other() {
         assert_eq!((member(&cache, 1)["nick"].clone(), cache.voice_state(BASE + 1, BASE + 7).is_none()), (json!("m"), true));
     }
 }
+
+#[test]
+fn the_member_before_an_update_stays_what_it_was_whatever_comes_after_and_whenever_it_is_looked_at() {
+    for encoding in BOTH {
+        let mut cache = cache(encoding);
+        let mut next = whole("b", "m");
+        next["guild_id"] = json!(id(1));
+        let change = apply(&mut cache, encoding, K::GuildMemberUpdate, &next);
+        // Nobody has looked at it yet.
+        let before = change.previous.unwrap();
+        update(&mut cache, encoding, 2, "c", "o");
+        apply(&mut cache, encoding, K::GuildRoleDelete, &json!({"guild_id": id(1), "role_id": id(30)}));
+        // What was known of it then has no role that was gone by then.
+        let second = apply(&mut cache, encoding, K::GuildMemberUpdate, &next).previous.unwrap();
+        apply(&mut cache, encoding, K::GuildDelete, &json!({"id": id(1)}));
+        let read = |object: &trunkline_discord::Object| {
+            common::found(Some(trunkline_cache::Found { object: object.clone(), guild_id: 0, stale: false }))
+        };
+        let (before, second) = (read(&before).unwrap(), read(&second).unwrap());
+        assert_eq!((&before["user"]["username"], &before["nick"], &before["roles"]), (&json!("a"), &json!("n"), &json!([id(30)])));
+        assert_eq!((&second["user"]["username"], &second["nick"], &second["roles"]), (&json!("c"), &json!("m"), &json!([])));
+    }
+}

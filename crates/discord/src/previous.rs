@@ -9,7 +9,8 @@ use crate::message::Changes;
 
 /// An object as it was before an event. It is read like the [`Object`] that it is.
 ///
-/// That of a message with changes that nobody has asked for yet is written when somebody first looks at it, and once: most are never looked at.
+/// That of a message with changes that nobody has asked for yet, and one that is made of several parts, is written when somebody first looks at it,
+/// and once: most are never looked at.
 #[derive(Clone)]
 pub struct Previous(Form);
 
@@ -17,6 +18,14 @@ pub struct Previous(Form);
 enum Form {
     Whole(Object),
     Changed(Arc<Changed>),
+    Later(Arc<Later>),
+}
+
+/// An object that is written of its parts.
+struct Later {
+    parts: Box<[u8]>,
+    write: fn(&[u8]) -> Object,
+    whole: OnceLock<Object>,
 }
 
 /// A message with changes, for whom it was told.
@@ -44,12 +53,18 @@ impl Previous {
         Previous(Form::Changed(changed))
     }
 
+    /// An object that `write` makes of these parts; it is not longer than they are, but for a few bytes.
+    pub fn later(parts: Vec<u8>, write: fn(&[u8]) -> Object) -> Previous {
+        Previous(Form::Later(Arc::new(Later { parts: parts.into_boxed_slice(), write, whole: OnceLock::new() })))
+    }
+
     /// Bytes of memory that it keeps alive, with what it takes when it is written: the same all the time, so that what was added to a sum can be
     /// taken from it.
     pub fn bytes_held(&self) -> usize {
         match &self.0 {
             Form::Whole(object) => object.bytes.len(),
             Form::Changed(changed) => size_of::<Changed>() + 2 * (changed.message.bytes.len() + changed.changes.bytes() as usize),
+            Form::Later(later) => size_of::<Later>() + 2 * later.parts.len(),
         }
     }
 
@@ -57,7 +72,7 @@ impl Previous {
     pub fn into_object(self) -> Object {
         match self.0 {
             Form::Whole(object) => object,
-            Form::Changed(_) => Object::clone(&self),
+            Form::Changed(_) | Form::Later(_) => Object::clone(&self),
         }
     }
 }
@@ -75,6 +90,7 @@ impl Deref for Previous {
         match &self.0 {
             Form::Whole(object) => object,
             Form::Changed(changed) => changed.whole.get_or_init(|| changed.changes.applied(&changed.message)),
+            Form::Later(later) => later.whole.get_or_init(|| (later.write)(&later.parts)),
         }
     }
 }
@@ -99,6 +115,7 @@ impl fmt::Debug for Previous {
         match &self.0 {
             Form::Whole(object) => object.fmt(f),
             Form::Changed(changed) => changed.fmt(f),
+            Form::Later(later) => write!(f, "Previous(of {} bytes)", later.parts.len()),
         }
     }
 }
@@ -128,6 +145,22 @@ mod tests {
         assert_eq!(previous, Previous::from(json(r#"{"content":"b"}"#)));
         assert!(!format!("{previous:?} {:?}", Previous::from(json("{}"))).contains('{'));
         assert_eq!(previous.into_object().value().get("content").and_then(Value::as_str).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn what_is_written_of_its_parts_is_written_when_it_is_looked_at_and_once() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static WRITTEN: AtomicU32 = AtomicU32::new(0);
+        let previous = Previous::later(b"12".to_vec(), |parts| {
+            WRITTEN.fetch_add(1, Ordering::Relaxed);
+            Object { encoding: Encoding::Json, bytes: Bytes::copy_from_slice(parts) }
+        });
+        let (held, copy) = (previous.bytes_held(), previous.clone());
+        assert_eq!((held, WRITTEN.load(Ordering::Relaxed)), (size_of::<Later>() + 4, 0));
+        assert!(format!("{previous:?}").contains("2 bytes"));
+        assert_eq!((&previous, copy.value().as_u64()), (&Previous::from(json("12")), Some(12)));
+        assert_eq!((previous.bytes_held(), copy.into_object(), previous.into_object()), (held, json("12"), json("12")));
+        assert_eq!(WRITTEN.load(Ordering::Relaxed), 1);
     }
 
     /// A message or update as ETF: one that changes nothing hands on the very bytes that it was given.
