@@ -220,7 +220,7 @@ type ToCore = mpsc::Sender<(u32, Rows)>;
 fn read(store: &Store, world: &World, next: &Mutex<Range<u32>>, cores: &[ToCore]) -> std::result::Result<u64, String> {
     let mut count = 0;
     while let Some(index) = next.lock().ok().and_then(|mut next| next.next()) {
-        let loaded = load(store, shard(index, world), &[], Time::ZERO, 0, 0)?;
+        let loaded = load(store, shard(index, world), &[], Time::ZERO, 0, 0).map_err(|error| error.to_string())?;
         count += loaded.cache.len() as u64;
         // Nobody takes them only when the process fails.
         cores[index as usize % CORES].send((index, loaded.cache)).ok();

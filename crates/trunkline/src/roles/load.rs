@@ -59,6 +59,15 @@ pub enum NotLoaded {
     Ever(String),
 }
 
+impl std::fmt::Display for NotLoaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Now(why) | Self::Ever(why)) = self;
+        f.write_str(why)
+    }
+}
+
+impl std::error::Error for NotLoaded {}
+
 impl From<StoreError> for NotLoaded {
     fn from(error: StoreError) -> Self {
         match error {
