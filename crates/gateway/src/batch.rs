@@ -2,7 +2,8 @@
 //!
 //! What an event names lies anywhere in memory, and so does the memory that its body will lie in: most of both is in none of the processor's
 //! caches, and to wait for a line takes as long as some 500 instructions. So the few messages that are there already are all decoded, and
-//! what each leads to is asked for, before the first is delivered. One that comes alone is handled at once: nothing is waited for.
+//! what each leads to is asked for, before the first is delivered. One that comes alone is handled at once:
+//! nothing is waited for. A large one (a guild) begins a batch of its own, so that small ones in front of it do not wait for it.
 
 use std::cell::Cell;
 
@@ -16,6 +17,8 @@ use crate::clock::{Stamp, Watch};
 pub const BATCH_MESSAGES: usize = 8;
 /// No message is added to a batch with so many bytes: beyond them each is enough work by itself.
 pub const BATCH_BYTES: usize = 16 * 1024;
+/// A message that is longer than this on the wire is none of those that are many: it is not handled together with any in front of it.
+pub const LARGE_BYTES: usize = 4 * 1024;
 /// Lines of memory that are asked for, for a body: all of nearly every one.
 const ROOM_LINES: usize = 64;
 const LINE_BYTES: usize = 64;

@@ -85,11 +85,11 @@ pub trait ShardEvents {
     }
 
     /// Everything that was read has been given out; `point` is where the session stands, and what a RESUME from here
-    /// needs. Called after each batch of frames and each change of the session; a checkpoint taken at any moment outside
+    /// needs. Called after each turn of frames (those that were there, 64 at most) and each change of the session; a checkpoint taken at any moment outside
     /// the other calls is whole when it holds the point of the last call.
     fn settled(&mut self, point: Option<&ResumePoint>);
 
-    /// Whether the log has room for a replay. Asked after each batch of frames; [`ShardControl::Room`] tells a change
+    /// Whether the log has room for a replay. Asked after each turn of frames; [`ShardControl::Room`] tells a change
     /// that comes in between.
     fn room(&self) -> bool {
         true

@@ -24,7 +24,7 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 const BUFFER_BYTES: usize = 32 * 1024;
 /// A buffer above this shrinks at the next message; one below it, after `CALM_MESSAGES` small ones.
 const BUFFER_GIANT_BYTES: usize = 4 * 1024 * 1024;
-/// So many messages in a row have to fit `BUFFER_BYTES` before a middling buffer shrinks: guilds come in crowds after
+/// So often in a row what lay there has to fit `BUFFER_BYTES` when it is cleared, before a middling buffer shrinks: guilds come in crowds after
 /// READY, and growing anew for each would cost more than the memory is worth.
 const CALM_MESSAGES: u32 = 64;
 

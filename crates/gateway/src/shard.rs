@@ -18,7 +18,7 @@ use tokio_websockets::Message;
 use trunkline_discord::{Compression, Dice, Encoding, Envelope, EnvelopeError, Op, Routing, ShardId, Time};
 use trunkline_session::{Action, Following, Input, ResumePoint, Session, StopReason, Timer};
 
-use crate::batch::{self, BATCH_BYTES, BATCH_MESSAGES, Frame};
+use crate::batch::{self, BATCH_BYTES, BATCH_MESSAGES, Frame, LARGE_BYTES};
 use crate::clock::{Clock, Watch};
 use crate::events::{Dispatched, Ready, ShardControl, ShardEnd, ShardEvents};
 use crate::identify::{Grant, IdentifyClient};
@@ -182,6 +182,8 @@ struct Driver<'h, H> {
     stopped: Option<StopReason>,
     todo: Vec<Action>,
     outgoing: Vec<(Op, Vec<u8>)>,
+    /// How many of these were there before the input that is handled.
+    sent_before: usize,
 }
 
 impl<'h, H: ShardEvents> Driver<'h, H> {
@@ -226,6 +228,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
             stopped: None,
             todo: Vec::new(),
             outgoing: Vec::new(),
+            sent_before: 0,
         }
     }
 
@@ -334,6 +337,12 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
             let gathering = self.gather(&mut connection, first.take(), &mut gathered).await;
             self.handle(&connection, &gathered);
             frames += gathered.len().max(1);
+            let gone = matches!(gathering, Gathering::Ended(Ended::Closed(_) | Ended::Lost(_) | Ended::BadFrame(_)));
+            if gone && self.hang_up.take().is_some() {
+                // The peer was first. Nothing can be sent any more, and the library's answer to a close frame would have the peer's code.
+                self.outgoing.clear();
+                return false;
+            }
             if !self.keep(connection) {
                 return false;
             }
@@ -379,11 +388,16 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
                     // 1005 stands for a close frame without a code.
                     Ended::Closed(code.filter(|code| *code != 1005))
                 }
+                Some(Ok(message)) if !gathered.is_empty() && message.as_payload().len() > LARGE_BYTES => {
+                    connection.put_back(message);
+                    break;
+                }
                 Some(Ok(message)) if message.is_binary() || message.is_text() => {
                     let (stats, payload) = (&self.tools.stats, message.as_payload());
                     add(&stats.bytes_compressed, payload.len() as u64);
                     match connection.inflater.append(payload) {
                         Ok(Appended::Part) => {
+                            bytes += payload.len();
                             self.step(Input::Bytes, None);
                             continue;
                         }
@@ -519,6 +533,7 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
     fn step(&mut self, input: Input<'_>, frame: Option<Told<'_>>) {
         let now = frame.map_or_else(|| self.watch.look(), |told| told.frame.stamp).at;
         let mut todo = std::mem::take(&mut self.todo);
+        self.sent_before = self.outgoing.len();
         self.session.step(input, now, &mut self.dice, &mut todo);
         for action in todo.drain(..) {
             self.act(action, frame);
@@ -568,7 +583,8 @@ impl<'h, H: ShardEvents> Driver<'h, H> {
             }
             Action::Close(code) => {
                 self.opening = None;
-                self.outgoing.clear();
+                // What frames before this one have sent, commands perhaps, goes out before the close.
+                self.outgoing.truncate(self.sent_before);
                 self.hang_up = Some(code);
             }
             Action::Ready { session, bot_id, application_id, guilds } => {

@@ -22,6 +22,8 @@ pub(crate) struct Connection {
     socket: Socket,
     pub(crate) inflater: Inflater,
     pub(crate) encoding: Encoding,
+    /// Read already, and not handled yet.
+    put_back: Option<Message>,
     outbox: VecDeque<Message>,
     unflushed: bool,
     /// What of the link's bytes has been told to the session.
@@ -34,6 +36,7 @@ impl Connection {
             socket,
             inflater: Inflater::new(compression, limits)?,
             encoding,
+            put_back: None,
             outbox: VecDeque::new(),
             unflushed: false,
             bytes_told: 0,
@@ -61,10 +64,18 @@ impl Connection {
         std::mem::replace(&mut self.bytes_told, bytes_read) != bytes_read
     }
 
+    /// Leaves a message to be read again next.
+    pub(crate) fn put_back(&mut self, message: Message) {
+        self.put_back = Some(message);
+    }
+
     /// Sends what can be sent and reads one message. `None` is the end of the connection.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         if let Err(error) = self.poll_send(cx) {
             return Poll::Ready(Some(Err(error)));
+        }
+        if let Some(message) = self.put_back.take() {
+            return Poll::Ready(Some(Ok(message)));
         }
         Pin::new(&mut self.socket).poll_next(cx)
     }

@@ -186,6 +186,72 @@ async fn what_comes_together_is_delivered_up_to_what_ends_the_connection_and_res
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_command_that_a_resume_lets_go_is_sent_though_a_reconnect_came_with_it() {
+    let rig = Rig::json().await;
+    rig.run(None, async |mut gateway, recorder, control| {
+        let mut first = gateway.accept().await;
+        first.welcome("one").await;
+        recorder.until_events(1).await;
+        drop(first);
+        let mut second = gateway.accept().await;
+        // Waits until the session is live again.
+        let payload = Object {
+            encoding: Encoding::Json,
+            bytes: br#"{"guild_id":"5","channel_id":null,"self_mute":false,"self_deaf":false}"#.as_slice().into(),
+        };
+        control.send(ShardControl::Command { op: Op::VoiceStateUpdate, payload }).await.unwrap();
+        second.hello().await;
+        assert_eq!(second.frame().await["op"], 6);
+        let resumed = Message::text(json!({"op": 0, "s": 2, "t": "RESUMED", "d": {}}).to_string());
+        second.send_all([resumed, Message::text(r#"{"op":7,"d":null}"#.to_owned())]).await;
+        assert_eq!(second.frame().await["op"], 4, "the command comes before the close");
+        assert_eq!(second.closed().await, Some(4000));
+        gateway.accept().await.hello().await;
+        control.send(ShardControl::Stop).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reconnect_and_a_close_that_come_together_are_answered_with_no_code_that_ends_the_session() {
+    for code in [1000, 1001, 4000] {
+        let rig = Rig::json().await;
+        rig.run(None, async |mut gateway, recorder, control| {
+            let mut first = gateway.accept().await;
+            first.welcome("one").await;
+            recorder.until_events(1).await;
+            let close = Message::close(tokio_websockets::CloseCode::try_from(code).ok(), "");
+            first.send_all([event(2), Message::text(r#"{"op":7,"d":null}"#.to_owned()), close]).await;
+            let answer = first.closed().await;
+            assert!(!matches!(answer, Some(1000 | 1001)), "{code}: {answer:?}");
+            let mut second = gateway.accept().await;
+            second.hello().await;
+            let resume = second.frame().await;
+            assert_eq!((&resume["op"], &resume["d"]["seq"]), (&json!(6), &json!(2)), "{resume}");
+            control.send(ShardControl::Stop).await.unwrap();
+            second.closed().await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_without_end_keep_no_heartbeat_and_no_event_back() {
+    let rig = Rig::json().await;
+    rig.run(None, async |mut gateway, recorder, control| {
+        let mut peer = gateway.accept().await;
+        peer.welcome("one").await;
+        recorder.until_events(1).await;
+        let pings = || std::iter::repeat_with(|| Message::ping("x")).take(300);
+        peer.send_all(pings().chain([event(2)]).chain(pings()).chain([event(3)]).chain(pings())).await;
+        recorder.until_events(3).await;
+        control.send(ShardControl::Stop).await.unwrap();
+        peer.closed().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_session_in_the_middle_of_what_comes_together_owns_what_follows() {
     let rig = Rig::json().await;
     rig.run(None, async |mut gateway, recorder, control| {

@@ -205,6 +205,11 @@ async fn a_stored_cache_that_cannot_be_read_is_waited_for_and_nothing_of_it_is_g
     while began.elapsed() < Duration::from_secs(9) {
         let bot = bot(&world).await;
         assert!(bot["failed"].is_null(), "{bot}");
+        if let Some((status, body)) = harness::get(world.admin, "/readyz").await
+            && !bot["waiting"].is_null()
+        {
+            assert!(status == 503 && body.contains("waits to start"), "{body}");
+        }
         waited += u32::from(bot["waiting"]["why"].as_str().is_some_and(|why| why.contains("cannot be read") && why.contains("members")));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

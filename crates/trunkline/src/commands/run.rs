@@ -63,15 +63,21 @@ pub fn run(args: &RunArgs) -> ExitCode {
     }
     end_on_panic();
     raise_file_limit();
-    match edge_runtime() {
-        Ok(runtime) if state => runtime.block_on(run_state(config)),
-        Ok(runtime) => runtime.block_on(run_node(config)),
+    let runtime = match edge_runtime() {
+        Ok(runtime) => runtime,
         Err(error) => {
             complain(&format!("the runtime did not start: {error}"));
-            ExitCode::FAILURE
+            return ExitCode::FAILURE;
         }
-    }
+    };
+    let code = if state { runtime.block_on(run_state(config)) } else { runtime.block_on(run_node(config)) };
+    runtime.shutdown_timeout(READS_END);
+    code
 }
+
+/// Reads of the store that are still under way at the end are not waited for longer: one whose server is away takes half a minute, and
+/// has nothing to lose.
+const READS_END: Duration = Duration::from_secs(3);
 
 /// A panic in a thread that holds shards or writes checkpoints ends the process: half of it alive would look healthy and deliver
 /// nothing, while a restart resumes from the last checkpoint. A panic in a client's task costs that client only.

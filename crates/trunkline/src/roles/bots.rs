@@ -134,17 +134,21 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
     let name = prepared.name.clone();
     let id = prepared.bot_id;
     let store = shared.keeper.store.clone();
-    let count = {
+    let mut stored = None;
+    if bot.shards == ShardsConfig::Auto {
         let read = || {
             let store = store.clone();
             tokio::task::spawn_blocking(move || stored_count(&store, id))
         };
         // Not known is not none: another count would cost every session.
-        match persist(read(), read, |why| tell_waiting(shared, index, why)).await {
-            Ok(stored) => settle_count(&store, bot, &prepared, stored),
-            Err(reason) => return format!("{name}: {reason}"),
-        }
-    };
+        stored = match persist(read(), read, |why| tell_waiting(shared, index, why)).await {
+            Ok(stored) => stored,
+            Err(reason) => {
+                return format!("{name}: the shard count of the stored sessions cannot be read; set bots[].shards to go on: {reason}");
+            }
+        };
+    }
+    let count = settle_count(&store, bot, &prepared, stored);
     let indices: Vec<u32> = match bot.shards {
         ShardsConfig::Auto => (0..count).collect(),
         _ => prepared.plan.indices.clone(),
@@ -421,7 +425,8 @@ mod tests {
         assert!(waited > 90 * RETRY_MAX && waited < 100 * RETRY_MAX, "not in a hurry, and never longer apart than that: {waited:?}");
         let told = told.take();
         assert_eq!((told.len(), told.last()), (101, Some(&None)), "goes on, in the end");
-        assert!(told.iter().take(100).flatten().all(|why| why.contains("the server is away")), "{told:?}");
+        let says = |why: &Option<String>| why.as_deref().is_some_and(|why| why.contains("the server is away"));
+        assert!(told.iter().take(100).all(says), "{told:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -50,7 +50,7 @@ pub struct Loaded {
     pub dropped: ByGroup,
 }
 
-/// Why a shard was not loaded. Nothing that the store has of it was given up.
+/// Why a shard was not loaded. Nothing that can be read of what the store has of it was given up.
 #[derive(Debug)]
 pub enum NotLoaded {
     /// The store cannot be read at this moment: its server is away, its disk is full. To be tried again.

@@ -83,7 +83,7 @@ fn judge_views(bots: &[View]) -> Readiness {
             let reason = shard.stopped.as_deref().unwrap_or_default();
             writeln!(why, "shard {}/{} of bot {name} has stopped: {reason}", shard.index, shard.count).ok();
         }
-        if !bot.known {
+        if !bot.known || bot.waiting.is_some() {
             held_back = true;
             match &bot.waiting {
                 Some(waiting) => writeln!(why, "bot {name} waits to start: {waiting}").ok(),
@@ -146,5 +146,10 @@ mod tests {
         let judged = judge_views(&[bot("a", &[true]), waiting]);
         assert!(!judged.ready);
         assert!(judged.text.ends_with("bot bots[1] waits to start: Discord cannot be reached\n"), "{}", judged.text);
+        // One whose shards are known, but not what the store has of them.
+        let waiting = View { waiting: Some("the store cannot be read".to_owned()), ..bot("b", &[true, false]) };
+        let judged = judge_views(&[waiting]);
+        assert!(!judged.ready);
+        assert!(judged.text.ends_with("bot b waits to start: the store cannot be read\n"), "{}", judged.text);
     }
 }
