@@ -242,8 +242,8 @@ pub(crate) fn key_at(first: u64, len: usize, name: &[u8]) -> Option<u16> {
     find(&KEY_SLOTS, &KEY_MARKS, &KEYS, Mark { first: first & OWN.get(len)?, last, len }, || name.get(name.len().checked_sub(len)?..))
 }
 
-/// A key as Discord writes it in ETF, an atom with a length of two bytes: the first eight bytes of the term, or all that it has, the last eight of
-/// one that has more, and those between of one that has more than 16.
+/// A key as an atom in ETF: the first eight bytes of the term, or all that it has, the last eight of one that has more, and those between of one
+/// that has more than 16.
 #[derive(Clone, Copy)]
 struct AtomMark {
     first: u64,
@@ -253,35 +253,50 @@ struct AtomMark {
     len: usize,
 }
 
-static ATOM_MARKS: [AtomMark; SHORT] = {
+/// Atoms with a length of two bytes, as Discord has always written them, and with one of one byte, as newer versions of Erlang do and
+/// `erlpack`: the same in all of a peer's frames, and each as quick to compare.
+static ATOM_MARKS: [AtomMark; SHORT] = atom_marks(LONG_HEAD);
+static SMALL_ATOM_MARKS: [AtomMark; SHORT] = atom_marks(SMALL_HEAD);
+
+/// Bytes in front of the text.
+const LONG_HEAD: usize = 3;
+const SMALL_HEAD: usize = 2;
+
+/// The two tags of atoms with a length of one byte differ in one bit, which is not looked at.
+const SMALL_TAG_MASK: u8 = !(crate::term::SMALL_ATOM ^ crate::term::SMALL_ATOM_UTF8);
+const _: () = assert!((crate::term::SMALL_ATOM ^ crate::term::SMALL_ATOM_UTF8).count_ones() == 1);
+
+const fn atom_marks(head: usize) -> [AtomMark; SHORT] {
     let mut marks = [AtomMark { first: 0, mask: 0, last: 0, between: [0; 2], len: 0 }; SHORT];
     let mut code = 0;
     while code < SHORT {
         let name = KEY_NAMES[code].as_bytes();
         assert!(name.len() < 64, "a key is short");
         let mut term = [0; 67];
-        term[0] = crate::term::ATOM;
-        term[2] = name.len() as u8;
+        term[0] = if head == LONG_HEAD { crate::term::ATOM } else { crate::term::SMALL_ATOM & SMALL_TAG_MASK };
+        term[head - 1] = name.len() as u8;
         let mut at = 0;
         while at < name.len() {
-            term[3 + at] = name[at];
+            term[head + at] = name[at];
             at += 1;
         }
-        let len = 3 + name.len();
-        let mask = if len < 8 { (1 << (8 * len)) - 1 } else { u64::MAX };
+        let len = head + name.len();
+        let tag = if head == LONG_HEAD { u64::MAX } else { !0xff | SMALL_TAG_MASK as u64 };
+        let mask = tag & if len < 8 { (1 << (8 * len)) - 1 } else { u64::MAX };
         let last = if len > 8 { word(&term, len - 8, 8) } else { 0 };
         marks[code] = AtomMark { first: word(&term, 0, 8), mask, last, between: [word(&term, 8, 8), word(&term, 16, 8)], len };
         code += 1;
     }
     marks
-};
+}
 
 /// What lies behind the ETF term in front, if that is the key with this number as an atom, and one of those that take one byte. `None` says
 /// nothing.
 #[inline(always)]
 pub(crate) fn behind_atom(etf: &[u8], code: u8) -> Option<&[u8]> {
-    let mark = ATOM_MARKS.get(usize::from(code))?;
     let first = u64::from_le_bytes(*etf.first_chunk()?);
+    let long = first as u8 == crate::term::ATOM;
+    let mark = if long { &ATOM_MARKS } else { &SMALL_ATOM_MARKS }.get(usize::from(code))?;
     if (first ^ mark.first) & mark.mask != 0 {
         return None;
     }
@@ -290,7 +305,7 @@ pub(crate) fn behind_atom(etf: &[u8], code: u8) -> Option<&[u8]> {
         if u64::from_le_bytes(*term.last_chunk()?) != mark.last {
             return None;
         }
-        if mark.len > 16 && !is_between(term, code) {
+        if mark.len > 16 && !is_between(term, mark, code, if long { LONG_HEAD } else { SMALL_HEAD }) {
             return None;
         }
     }
@@ -299,12 +314,11 @@ pub(crate) fn behind_atom(etf: &[u8], code: u8) -> Option<&[u8]> {
 
 /// Whether the bytes of a key's term are those of this key, but for its first eight and its last eight.
 #[inline(always)]
-fn is_between(term: &[u8], code: u8) -> bool {
-    let between = ATOM_MARKS[usize::from(code)].between;
+fn is_between(term: &[u8], mark: &AtomMark, code: u8, head: usize) -> bool {
     let is = |at: usize, word: u64| term.get(at..).and_then(<[u8]>::first_chunk).is_some_and(|bytes| u64::from_le_bytes(*bytes) == word);
-    is(8, between[0])
-        && (term.len() <= 24 || is(16, between[1]))
-        && (term.len() <= 32 || term.get(3..) == Some(KEYS[usize::from(code)].as_bytes()))
+    is(8, mark.between[0])
+        && (term.len() <= 24 || is(16, mark.between[1]))
+        && (term.len() <= 32 || term.get(head..) == Some(KEYS[usize::from(code)].as_bytes()))
 }
 
 /// The length of the ETF term in front, likewise.
@@ -422,6 +436,29 @@ mod tests {
             assert_eq!(text(word.as_bytes()), Some(code as u8), "{word}");
         }
         assert_eq!((key(b""), key(b"\xff\xff\xff"), text(b"")), (None, None, None));
+    }
+
+    #[test]
+    fn a_key_is_known_with_a_length_of_either_size_and_nothing_that_differs_by_a_byte_is() {
+        for (code, name) in KEYS.iter().take(SHORT).enumerate() {
+            let code = code as u8;
+            for head in [&[b'd', 0, name.len() as u8][..], &[b's', name.len() as u8], &[b'w', name.len() as u8]] {
+                let len = head.len() + name.len();
+                let mut term = [head, name.as_bytes(), &[7; 8]].concat();
+                assert_eq!(behind_atom(&term, code), Some(&[7; 8][..]), "{name}");
+                assert_eq!(atom_of(&term, code), Some(len), "{name}");
+                for at in 0..len {
+                    for bit in 0..8 {
+                        term[at] ^= 1 << bit;
+                        // The two tags with a length of one byte are a bit apart, and are the same.
+                        let twin = at == 0 && matches!(term[..2], [b's' | b'w', said] if usize::from(said) == name.len());
+                        assert_eq!(behind_atom(&term, code).is_some(), twin, "{name}, byte {at}, bit {bit}");
+                        term[at] ^= 1 << bit;
+                    }
+                }
+                (0..len).for_each(|cut| assert_eq!(behind_atom(&term[..cut], code), None, "{name} cut at {cut}"));
+            }
+        }
     }
 
     #[test]

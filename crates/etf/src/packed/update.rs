@@ -338,7 +338,7 @@ fn any_key(base: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// A whole atom of eight bytes, or the first so many of a shorter one, as a number.
+/// A whole atom of eight bytes, or the first so many of a shorter one, as a number. Atoms with a length of one byte go the way of all else.
 const fn atom(text: &[u8]) -> u64 {
     let (mut word, mut at) = (term::ATOM as u64 | (text.len() as u64) << 16, 0);
     while at < text.len() {

@@ -23,11 +23,14 @@ impl Best {
     pub(crate) fn note(&mut self, piece: usize, work: impl FnOnce()) {
         let began = Instant::now();
         work();
-        let took = began.elapsed().as_nanos() as f64;
+        self.took(piece, began.elapsed().as_nanos() as f64);
+    }
+
+    pub(crate) fn took(&mut self, piece: usize, ns: f64) {
         if self.0.len() <= piece {
             self.0.resize(piece + 1, f64::INFINITY);
         }
-        self.0[piece] = self.0[piece].min(took);
+        self.0[piece] = self.0[piece].min(ns);
     }
 
     pub(crate) fn per_event(&self, events: usize) -> f64 {
