@@ -225,6 +225,44 @@ async fn a_stored_cache_that_cannot_be_read_is_waited_for_and_nothing_of_it_is_g
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_while_a_server_that_does_not_answer_is_asked_for_a_stored_cache_ends_soon_and_gives_nothing_up() {
+    let (mut world, _server, url) = world().await;
+    let board = Board::default();
+    world.start("");
+    world.ready().await;
+    let _worker = Worker::spawn(&world, GROUP, "a", &board);
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    world.terminate().await;
+    // Whoever reads members waits for as long as this lasts: no error comes, and no answer.
+    let (asked, held) = (url.clone(), url.clone());
+    let hold = "BEGIN; LOCK TABLE trunkline.members IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(12); COMMIT";
+    let lock = tokio::spawn(off_runtime(move || sql(&held, hold)));
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    let waiters = move || {
+        let asked = asked.clone();
+        off_runtime(move || value(&asked, waiting))
+    };
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(waiters().await, "0");
+    world.start("");
+    let began = Instant::now();
+    while waiters().await == "0" {
+        assert!(began.elapsed() < Duration::from_secs(10), "it does not ask for its cache: {}", world.log_text());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let took = world.terminate().await;
+    assert!(took < Duration::from_secs(6), "a stop took {took:?}: {}", world.log_text());
+    assert!(began.elapsed() < Duration::from_secs(11), "the table was free before the end, and nothing was shown");
+    lock.await.expect("the table is free again");
+    world.start("");
+    world.ready_within(Duration::from_secs(40)).await;
+    let (verdict, report) = world.settle(&board, Duration::from_secs(20), |_| true).await;
+    assert_eq!((verdict.lost, verdict.in_gaps), (0, 0), "lost: {:?}", verdict.lost_first);
+    assert_eq!((report.identifies, report.resumes), (u64::from(SHARDS), u64::from(SHARDS)));
+    eprintln!("the stop took {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_on_the_same_database_is_refused_and_told_the_first_ones_pid() {
     let (mut world, _, _) = world().await;
     world.start("");
