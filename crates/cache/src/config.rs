@@ -19,6 +19,32 @@ impl Kinds {
         }
     }
 
+    /// As a number, a bit for each kind.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// From [`Kinds::bits`].
+    #[must_use]
+    pub const fn from_bits(bits: u32) -> Kinds {
+        Kinds(bits)
+    }
+
+    /// Those that are in both.
+    #[must_use]
+    pub const fn and(self, other: Kinds) -> Kinds {
+        Kinds(self.0 & other.0)
+    }
+
+    /// Whether there is a kind in it that `before` has not and that only a new session tells whole: messages are told of one by one, and presences
+    /// whenever they change.
+    #[must_use]
+    pub const fn need_a_new_session(self, before: Kinds) -> bool {
+        let by_themselves = 1 << Kind::Message as u8 | 1 << Kind::Presence as u8;
+        self.0 & !before.0 & !by_themselves != 0
+    }
+
     /// Whether a kind is in.
     pub const fn has(self, kind: Kind) -> bool {
         self.0 & (1 << kind as u8) != 0

@@ -69,6 +69,7 @@ pub use cache::Cache;
 pub use config::{CacheConfig, Kinds};
 pub use key::{Kind, LoadError};
 pub use lookups::Found;
+pub use names::lower_case;
 pub use policy::UNCONFIRMED_MAX;
 pub use rows::{ROW_VERSION, Rows};
 pub use search::{MemberQuery, SEARCH_IDLE_MS, STEP_LOOKED_MAX, Step};

@@ -2,8 +2,10 @@
 
 use smallvec::SmallVec;
 use trunkline_discord::Object;
+use trunkline_etf::{Encoding, PackedWriter, TermWrite};
 
 use crate::cache::Cache;
+use crate::config::Kinds;
 use crate::key::{Key, Kind};
 
 /// An answer to a lookup.
@@ -53,6 +55,33 @@ impl Cache {
     /// The guild, without the lists that are objects of their own.
     pub fn guild(&self, guild: u64) -> Option<Found> {
         self.found(Key::of_guild(Kind::Guild, guild))
+    }
+
+    /// The guild; or, where Discord has named it only (READY does, and an outage that began before it was told), what Discord said of it: its id,
+    /// and that it is unavailable.
+    pub fn guild_or_stub(&self, guild: u64) -> Option<Found> {
+        self.guild(guild).or_else(|| {
+            let state = self.state(guild)?;
+            let mut stub = PackedWriter::new();
+            stub.begin_map(2);
+            stub.key("id");
+            stub.id(guild);
+            stub.key("unavailable");
+            stub.bool(true);
+            stub.end_map();
+            let object = Object { encoding: Encoding::Packed, bytes: stub.into_vec().into() };
+            Some(Found { guild_id: guild, object, stale: state.doubtful() })
+        })
+    }
+
+    /// The kinds of objects that are kept.
+    pub fn kinds(&self) -> Kinds {
+        self.config.kinds
+    }
+
+    /// Whether the bot is in a guild, as far as Discord has said: also one that was only named.
+    pub fn is_in(&self, guild: u64) -> bool {
+        self.knows(guild)
     }
 
     /// Which guild a channel or thread is in.

@@ -440,13 +440,26 @@ fn head(name: &[u8]) -> u64 {
     u64::from_be_bytes(head)
 }
 
-/// A name in lower case, behind what is in `out`.
+/// A name in lower case, behind what is in `out`: see [`lower_case`].
 pub(crate) fn lower(name: &str, out: &mut Vec<u8>) {
     if name.is_ascii() {
         out.extend(name.bytes().map(|byte| byte.to_ascii_lowercase()));
     } else {
-        out.extend_from_slice(name.to_lowercase().as_bytes());
+        out.extend_from_slice(lower_case(name).as_bytes());
     }
+}
+
+/// A name in lower case, as names are compared. Each letter by itself: `str::to_lowercase` makes a sigma at the end of a word another one than
+/// inside of it, and then the beginning of a name would not be the beginning of it any more.
+#[must_use]
+pub fn lower_case(name: &str) -> String {
+    name.chars().flat_map(lower_letters).collect()
+}
+
+/// What a letter becomes in lower case; both sigmas are one.
+#[inline]
+pub(crate) fn lower_letters(letter: char) -> impl Iterator<Item = char> {
+    letter.to_lowercase().map(|letter| if letter == 'ς' { 'σ' } else { letter })
 }
 
 #[cfg(test)]
@@ -489,7 +502,7 @@ mod tests {
     }
 
     fn check(part: &Part, members: &BTreeMap<u64, Vec<String>>, dice: &mut Dice) {
-        let wanted = text(dice).to_lowercase();
+        let wanted = lower_case(&text(dice));
         type Is = fn(&str, &str) -> bool;
         let needles: [(Needle, Is); 3] = [
             (Needle::Start(wanted.clone()), |name, wanted| name.starts_with(wanted)),
@@ -503,7 +516,7 @@ mod tests {
             }
             let mut found = BTreeSet::new();
             part.named(&needle, after, many, |id| found.extend([id]));
-            let has = |names: &Vec<String>| names.iter().any(|name| is(&name.to_lowercase(), &wanted));
+            let has = |names: &Vec<String>| names.iter().any(|name| is(&lower_case(name), &wanted));
             let fits: Vec<u64> = members.iter().filter(|(id, names)| **id > after && has(names)).map(|(id, _)| *id).collect();
             assert!(found.iter().all(|id| fits.contains(id)), "{wanted:?}: somebody who has no such name");
             let first: Vec<u64> = fits.into_iter().take(many).collect();
@@ -519,7 +532,7 @@ mod tests {
             assert!(next > from, "it gets on");
             from = next;
         }
-        let has = |names: &Vec<String>| names.iter().any(|name| name.to_lowercase().contains(&wanted));
+        let has = |names: &Vec<String>| names.iter().any(|name| lower_case(name).contains(&wanted));
         let fits: BTreeSet<u64> = members.iter().filter(|(id, names)| **id > after && has(names)).map(|(id, _)| *id).collect();
         assert!(inside == fits || wanted.is_empty(), "{wanted:?} inside after {after}");
         assert_eq!(part.after(after, many), members.range(after + 1..).map(|(id, _)| *id).take(many).collect::<Vec<_>>());

@@ -144,7 +144,8 @@ pub enum Input<'a> {
         wanted: Wanted,
         /// With presences (needs the GUILD_PRESENCES intent).
         presences: bool,
-        /// Whether it waits for a lost session to come back, to be asked again; else it is told of the loss at once.
+        /// Whether it waits for a lost session to come back, to be asked again; else it is told of the loss at once. Who is patient is told what Discord says
+        /// of everybody, those included who were found absent a while ago.
         patient: bool,
     },
     /// A caller does not wait any more.
@@ -273,6 +274,8 @@ struct Guild {
     done: bool,
     told: u64,
     come: u64,
+    /// Of these, what was known before anybody asked.
+    held: u64,
 }
 
 /// The requests of one bot.
@@ -373,23 +376,29 @@ impl Requests {
     /// How far the fetching of whole guilds is.
     pub fn progress(&self, now: Time) -> Progress {
         let mut progress = Progress { rate_limited: self.rate_limited, sent: self.sent, ..Progress::default() };
+        let mut brought = 0;
         for guild in self.guilds.values().filter(|guild| guild.eager) {
+            let come = guild.come.min(guild.told);
             progress.guilds += 1;
             progress.guilds_done += u64::from(guild.done);
             progress.members += guild.told;
-            progress.members_come += guild.come.min(guild.told);
+            progress.members_come += come;
+            brought += come.saturating_sub(guild.held);
         }
         for job in self.jobs.values() {
             *(if job.moved.is_some() { &mut progress.under_way } else { &mut progress.waiting }) += 1;
         }
         let left = progress.members - progress.members_come;
-        if let Some(began) = self.began
-            && left > 0
-            && progress.members_come > 0
-        {
-            let micros = u128::from(u64::try_from(now.since(began).as_micros()).unwrap_or(u64::MAX));
-            let rest = micros * u128::from(left) / u128::from(progress.members_come);
-            progress.left = Some(Duration::from_micros(u64::try_from(rest).unwrap_or(u64::MAX)));
+        if let Some(began) = self.began.filter(|_| left > 0) {
+            // By what requests have brought so far, and no sooner than they may be sent: guilds that a GUILD_CREATE told whole say nothing of either.
+            let measured = (brought > 0).then(|| {
+                let micros = u128::from(u64::try_from(now.since(began).as_micros()).unwrap_or(u64::MAX));
+                Duration::from_micros(u64::try_from(micros * u128::from(left) / u128::from(brought)).unwrap_or(u64::MAX))
+            });
+            let per_minute = self.limits.sends_per_minute.saturating_sub(self.limits.sends_kept).max(1);
+            let waiting = self.shards.values().map(|shard| shard.eager.len()).max().unwrap_or(0) as u64;
+            let sends = (waiting > 0).then(|| Duration::from_millis(waiting.saturating_mul(60_000) / u64::from(per_minute)));
+            progress.left = measured.max(sends);
         }
         progress
     }
@@ -442,6 +451,7 @@ impl Requests {
         known.eager = true;
         known.told = told;
         known.come = held.min(told);
+        known.held = known.come;
         known.done = held >= told;
         if known.done || known.job.is_some() || self.jobs.len() >= self.limits.jobs_max {
             return;

@@ -21,7 +21,7 @@ use crate::cache::Cache;
 use crate::heap::Handle;
 use crate::key::{Key, Kind};
 use crate::lookups::{Found, Smallest};
-use crate::names::{Gathered, Merging, NAMES_MAX, Needle, Part, lower};
+use crate::names::{Gathered, Merging, NAMES_MAX, Needle, Part, lower, lower_case, lower_letters};
 
 /// An index that nobody has used for this long is dropped: building it anew takes a second even for the largest guilds.
 pub const SEARCH_IDLE_MS: u64 = 10 * 60 * 1000;
@@ -285,12 +285,12 @@ impl Cache {
             return Step::nobody(0);
         }
         let needle = match (&query.name, &query.prefix) {
-            (Some(name), _) => Some(Needle::Whole(name.to_lowercase())),
-            (None, Some(prefix)) if !prefix.is_empty() => Some(Needle::Start(prefix.to_lowercase())),
+            (Some(name), _) => Some(Needle::Whole(lower_case(name))),
+            (None, Some(prefix)) if !prefix.is_empty() => Some(Needle::Start(lower_case(prefix))),
             _ => None,
         };
         // Two conditions on the name: candidates by one, compared with the other.
-        let prefix = query.prefix.as_deref().map(str::to_lowercase).unwrap_or_default();
+        let prefix = query.prefix.as_deref().map(lower_case).unwrap_or_default();
         let by_name_alone = query.role.is_none() && query.status.is_none();
         let fits = |cache: &Cache, user: u64| {
             // Nearly all candidates by name are answers, few of the others: each is read no oftener than it has to be.
@@ -312,7 +312,7 @@ impl Cache {
 
     /// The same, one step of it.
     pub fn query_members_step(&mut self, guild: u64, text: &str, after: u64, limit: usize) -> Step<Found> {
-        let text = text.to_lowercase();
+        let text = lower_case(text);
         let needle = (!text.is_empty()).then(|| Needle::Inside(text.clone()));
         let mut room = Vec::new();
         let fits = |cache: &Cache, user: u64| {
@@ -680,11 +680,8 @@ fn has_names(name: Option<&str>, prefix: &str, any: impl FnOnce(&mut dyn FnMut(b
 fn begins_with(name: &str, prefix: &str) -> bool {
     if name.is_ascii() {
         name.as_bytes().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
-    } else if name.contains('Σ') {
-        // The only letter whose lower case depends on what stands beside it.
-        name.to_lowercase().starts_with(prefix)
     } else {
-        let mut letters = name.chars().flat_map(char::to_lowercase);
+        let mut letters = name.chars().flat_map(lower_letters);
         prefix.chars().all(|letter| letters.next() == Some(letter))
     }
 }

@@ -40,7 +40,7 @@ pub trait Caches {
     /// The shards of this core whose caches can be looked at.
     fn shards(&self) -> Vec<ShardId>;
 
-    /// A shard's cache; none when the core does not hold the shard (yet, or any more).
+    /// A shard's cache; none when the core does not hold the shard (yet, or any more), or the shard has been told nothing yet.
     fn cache(&self, shard: ShardId) -> Option<&Cache>;
 
     /// The same, to change what a cache keeps for lookups alone (search indexes).
@@ -459,7 +459,7 @@ impl Looker {
         let missing: Vec<usize> = (0..users.len()).filter(|at| found[*at].is_none()).collect();
         let lacks: Vec<u64> = missing.iter().map(|at| users[*at]).collect();
         // A guild that the bot is not in has no members to ask for.
-        if lacks.is_empty() || !self.on_guild(bot, guild, move |cache| cache.guild(guild).is_some()).await? {
+        if lacks.is_empty() || !self.on_guild(bot, guild, move |cache| cache.is_in(guild)).await? {
             return Ok(found);
         }
         match source.ask(bot, guild, &lacks).await {
@@ -553,7 +553,7 @@ impl Looker {
     pub async fn bots_of(&self, guild: u64) -> Result<Vec<u64>, LookError> {
         let mut holders = Vec::new();
         for (id, bot) in self.directory.bots().iter() {
-            match self.on_shard(bot.shard_of(guild), move |cache| cache.counts(guild).next().is_some()).await {
+            match self.on_shard(bot.shard_of(guild), move |cache| cache.is_in(guild)).await {
                 Ok(true) => holders.push(*id),
                 Ok(false) | Err(LookError::NoSuchShard { .. }) => {}
                 Err(error) => return Err(error),

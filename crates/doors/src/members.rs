@@ -182,9 +182,17 @@ impl own::members_server::Members for MemberCalls {
             return Err(Status::invalid_argument(format!("the nonce is longer than {NONCE_BYTES_MAX} bytes")));
         }
         let wanted = wanted(&asked)?;
+        let raw = match RawEncoding::try_from(asked.raw) {
+            Ok(RawEncoding::Unspecified) => None,
+            Ok(raw) => Some(raw),
+            Err(_) => return Err(Status::invalid_argument("raw is no encoding that there is")),
+        };
+        // Discord does not answer about a guild that the bot is not in. Where its shard has been told nothing yet, the call waits for it as ever.
+        if !call.is_in().await.unwrap_or(true) {
+            return Err(Status::not_found(format!("bot {bot} is not in guild {guild}")));
+        }
         let request = MemberRequest { bot, guild, wanted, presences: asked.presences };
         let told = self.source.request(request).await.map_err(Status::unavailable)?;
-        let raw = RawEncoding::try_from(asked.raw).ok().filter(|raw| *raw != RawEncoding::Unspecified);
         Ok(Response::new(Chunks { told, nonce: asked.nonce, raw, over: false }))
     }
 

@@ -22,6 +22,8 @@ pub struct Config {
     pub presence: Option<Object>,
     /// Members above which a guild counts as large; Discord allows 50 to 250 and assumes 50.
     pub large_threshold: Option<u32>,
+    /// Objects are wanted whole that a stored session has not told whole: it is given up, for only a new one tells them.
+    pub tell_anew: bool,
     /// The main gateway address, as `GET /gateway/bot` gave it; the query is added here.
     pub gateway_url: String,
     /// Times and counts; the default is for Discord.
@@ -39,6 +41,7 @@ impl Config {
             compression: Compression::default(),
             presence: None,
             large_threshold: None,
+            tell_anew: false,
             gateway_url: gateway_url.into(),
             limits: Limits::DISCORD,
         }

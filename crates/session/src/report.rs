@@ -187,6 +187,8 @@ pub enum Notice {
         /// The token's bot.
         configured: u64,
     },
+    /// Kinds of objects are kept that were not kept all through the stored session, which is given up: only a new one tells of all of them.
+    TellAnew,
     /// Another encoding or compression is configured; the stored session goes on with its own, the next new one has
     /// the configured ones.
     Query {
@@ -220,6 +222,9 @@ impl fmt::Display for Notice {
             Notice::Bot { stored, configured } => {
                 write!(f, "the stored session is of bot {stored}, the token of bot {configured}: a new session is started")
             }
+            Notice::TellAnew => f.write_str(
+                "kinds of objects are kept now that were switched off before: the stored session is not resumed, a new one is started, which tells of all of them",
+            ),
             Notice::Query { stored, configured } => write!(
                 f,
                 "encoding and compression were changed to {:?} and {}; the stored session goes on with {:?} and {}, \

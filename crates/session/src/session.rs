@@ -322,6 +322,8 @@ fn difference(config: &Config, point: &ResumePoint) -> Option<Notice> {
         Some(Notice::Shard { stored: point.shard, configured: config.shard })
     } else if config.intents != point.intents {
         Some(Notice::Intents { stored: point.intents, configured: config.intents })
+    } else if config.tell_anew {
+        Some(Notice::TellAnew)
     } else if query != (point.encoding, point.compression) {
         Some(Notice::Query { stored: (point.encoding, point.compression), configured: query })
     } else {

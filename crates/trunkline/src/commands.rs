@@ -29,10 +29,10 @@ pub const BOTS_FAILED: u8 = 3;
 /// Writes one line on standard error: a plain one, or a JSON one where the log is JSON.
 #[allow(clippy::print_stderr, reason = "the command line's own voice")]
 pub fn complain(text: &str) {
-    match crate::logging::json_line("ERROR", text) {
-        Some(line) => eprintln!("{line}"),
-        None => eprintln!("trunkline: {text}"),
-    }
+    use std::io::Write as _;
+    let line = crate::logging::json_line("ERROR", text).unwrap_or_else(|| format!("trunkline: {text}"));
+    // Nobody may be there to read it (`2>&1 | head`).
+    drop(writeln!(std::io::stderr(), "{line}"));
 }
 
 /// Writes one line on standard output.

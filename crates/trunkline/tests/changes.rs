@@ -93,6 +93,45 @@ async fn other_intents_identify_afresh_and_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kind_of_objects_that_is_switched_on_again_is_told_anew_and_one_that_is_switched_off_costs_no_session() {
+    let mut world = World::new(discord(1)).await;
+    let messages = first_life(&mut world).await;
+    let channels = async |world: &World| world.metric("trunkline_cache_objects", "kind=\"channel\"").await;
+    let off = "[\"channels\", \"messages\"]";
+    world.env.push(("TRUNKLINE_BOTS_0_CACHE_OFF", off));
+    world.start("");
+    world.ready().await;
+    assert_eq!((world.sim.report().identifies, channels(&world).await), (1, 0.0), "what is kept can be let go of without Discord");
+    world.terminate().await;
+    // Messages are told of one by one, whatever the session: they come back by themselves.
+    world.env.pop();
+    world.env.push(("TRUNKLINE_BOTS_0_CACHE_OFF", "[\"channels\"]"));
+    world.start("");
+    world.ready().await;
+    assert_eq!((world.sim.report().identifies, channels(&world).await), (1, 0.0));
+    world.terminate().await;
+    world.env.pop();
+    world.start("");
+    world.ready().await;
+    log_says(&world, "kinds of objects are kept now that were switched off before", 1).await;
+    assert_eq!(world.sim.report().identifies, 2);
+    let idle = Board::default();
+    let _worker = Worker::spawn(&world, IDLE_GROUP, "late", &idle);
+    assert_eq!(delivered(&idle, messages).await, messages);
+    let began = Instant::now();
+    while channels(&world).await < 12.0 {
+        assert!(began.elapsed() < Duration::from_secs(15), "the channels are not there again: {}", channels(&world).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(idle.lock().expect("no worker panicked").gaps().len(), 1, "the stretch between the sessions is told");
+    // All is kept again, and it stays so.
+    world.terminate().await;
+    world.start("");
+    world.ready().await;
+    assert_eq!(world.sim.report().identifies, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_group_and_a_bot_that_are_taken_out_say_what_they_leave_behind_and_it_is_counted() {
     let mut world = World::with_bots(discord(1), 2).await;
     let messages = first_life(&mut world).await;

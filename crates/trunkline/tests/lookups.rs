@@ -1,4 +1,7 @@
 //! Lookups of a whole node: what the simulated Discord told is what every one of Pylon's 20 methods answers with, and commands reach it.
+#![allow(clippy::disallowed_methods, reason = "a test drives; it reads the clock")]
+
+mod harness;
 
 use std::time::Duration;
 
@@ -36,6 +39,13 @@ struct World {
 }
 
 async fn world() -> World {
+    let mut world = started().await;
+    world.guilds = tokio::time::timeout(PATIENCE, told_guilds(&world.node)).await.expect("every guild is told");
+    world
+}
+
+/// A world whose shards have yet to identify.
+async fn started() -> World {
     let dir = tempfile::tempdir().expect("a folder");
     let token = "dGVzdA.lookups.never-a-real-token";
     let discord = Config {
@@ -62,8 +72,7 @@ async fn world() -> World {
         ..Sources::default()
     };
     let node = Node::start(config::parse(&sources).expect("a sound configuration")).await.expect("the node starts");
-    let guilds = tokio::time::timeout(PATIENCE, told_guilds(&node)).await.expect("every guild is told");
-    World { sim, node, guilds, _dir: dir }
+    World { sim, node, guilds: Vec::new(), _dir: dir }
 }
 
 /// The guilds as a worker receives them: as Discord sent them.
@@ -109,6 +118,34 @@ fn ids(list: &[Value]) -> Vec<u64> {
     let mut ids: Vec<u64> = list.iter().map(|one| id(&one["id"])).collect();
     ids.sort_unstable();
     ids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_said_not_to_be_there_before_discord_has_told_what_there_is() {
+    let mut world = started().await;
+    let began = std::time::Instant::now();
+    // Any id: nobody knows yet whose it is.
+    let ask = async |world: &World, guild: u64| {
+        let mut cache = GatewayCacheClient::new(world.channel().await);
+        let mut gateway = GatewayClient::new(world.channel().await);
+        let of_guild = cache.get_guild(of(guild, GetGuildRequest {})).await.map(|answer| answer.into_inner().guild.is_some());
+        let of_bot = gateway.get_stats(GetStatsRequest {}).await.map(|answer| answer.into_inner().guild_count);
+        let (status, _) = harness::get(world.node.clients(), &format!("/v1/events/guilds/{guild}")).await.expect("an answer");
+        (of_guild.map_err(|refused| refused.code()), of_bot.map_err(|refused| refused.code()), status)
+    };
+    // The bot itself takes a moment to come up; then its shards wait for their turn to identify.
+    let mut last = ask(&world, 77).await;
+    while began.elapsed() < Duration::from_secs(3) {
+        assert_eq!((last.0, last.1, last.2), (Err(Code::Unavailable), Err(Code::Unavailable), 503), "{:?}", began.elapsed());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        last = ask(&world, 77).await;
+    }
+    world.guilds = tokio::time::timeout(PATIENCE, told_guilds(&world.node)).await.expect("every guild is told");
+    let there = id(&world.guilds[0]["id"]);
+    assert_eq!(ask(&world, there).await, (Ok(true), Ok(u64::from(GUILDS)), 200));
+    assert_eq!(ask(&world, 77).await.0, Ok(false));
+    assert_eq!(ask(&world, 77).await.2, 404);
+    assert!(world.node.stop().await.saved.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,6 +103,11 @@ impl GuildCall<'_> {
         self.looker.on_guild(self.bot.id, guild, move |cache| look(cache, guild)).await.map_err(refused)
     }
 
+    /// Whether the bot is in the guild.
+    pub(crate) async fn is_in(&self) -> Result<bool, Status> {
+        self.look(|cache, guild| cache.is_in(guild)).await
+    }
+
     /// Asks it step by step (above an id, for so many at most), between which its core goes on with what else it has to do.
     pub(super) async fn look_in_steps<T: Send + 'static>(
         &self,

@@ -178,7 +178,7 @@ impl Lookups {
         let mut places = Vec::new();
         for (id, bot) in self.looker.directory().bots().iter().filter(|(id, _)| scope.allows_guild(**id, guild)) {
             let shard = bot.shard_of(guild);
-            let known = match self.looker.on_shard(shard, move |cache| cache.guild(guild)).await {
+            let known = match self.looker.on_shard(shard, move |cache| cache.guild_or_stub(guild)).await {
                 Ok(known) => known,
                 Err(LookError::NoSuchShard { .. }) => None,
                 Err(error) => return Err(refused(error)),

@@ -64,7 +64,7 @@ pub(crate) fn answer(
 impl GatewayCache for Lookups {
     async fn get_guild(&self, request: Request<GetGuildRequest>) -> Answer<GetGuildResponse> {
         let call = self.guild_call(&request)?;
-        let found = call.look(|cache, guild| cache.guild(guild)).await?;
+        let found = call.look(|cache, guild| cache.guild_or_stub(guild)).await?;
         let (guild, stale) = one(found, |value, _| model::guild(value));
         Ok(Response::new(GetGuildResponse { guild, stale }))
     }

@@ -50,7 +50,7 @@ impl Asked<'_> {
         for members in parts {
             // In one look, so that no newer user is put back.
             let done = self.on(guild, move |cache| -> Result<bool> {
-                if cache.guild(guild).is_none() {
+                if !cache.is_in(guild) {
                     return Ok(false);
                 }
                 let known = |id, given| if whole && given { None } else { cache.user(id) };
@@ -111,7 +111,7 @@ impl Asked<'_> {
 
     async fn apply(&self, guild: u64, events: Vec<(EventKind, Object)>) -> Result<()> {
         let done = self.on(guild, move |cache| {
-            let known = cache.guild(guild).is_some();
+            let known = cache.is_in(guild);
             for (kind, event) in events.iter().filter(|_| known) {
                 cache.apply(*kind, event.value(), &event.bytes);
             }

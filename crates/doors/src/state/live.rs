@@ -365,16 +365,27 @@ impl Asked<'_> {
     }
 
     async fn in_guilds(&self, user: u64, guilds: Vec<u64>, roles: Vec<u64>) -> Result<Answer> {
+        // Everybody has the role that is called like the guild, and no member says so.
+        let fits = |guild: u64, member: &Object| roles.is_empty() || roles.contains(&guild) || has_one_of(member, &roles);
+        let mut lacking = Vec::new();
         for guild in guilds {
-            let roles = roles.clone();
-            // Everybody has the role that is called like the guild, and no member says so.
-            let everybody = roles.is_empty() || roles.contains(&guild);
-            let here = move |cache: &mut Cache| cache.member(guild, user).is_some_and(|member| everybody || has_one_of(&member, &roles));
-            if self.on(guild, here).await? == Some(true) {
-                return Ok(Answer::Yes(true));
+            match self.on(guild, move |cache| cache.member(guild, user)).await?.flatten() {
+                Some(member) if fits(guild, &member.object) => return Ok(Answer::Yes(true)),
+                Some(_) => {}
+                None => lacking.push(guild),
             }
         }
-        Ok(Answer::Yes(false))
+        // Where no cache has the answer, Discord is asked, if the bot is set to do so: for all guilds at once.
+        let asked = futures_util::future::join_all(lacking.iter().map(|guild| self.members(*guild, vec![user]))).await;
+        let mut unknown = None;
+        for (guild, members) in lacking.into_iter().zip(asked) {
+            match members {
+                Ok(members) if members.iter().flatten().any(|member| fits(guild, member)) => return Ok(Answer::Yes(true)),
+                Ok(_) => {}
+                Err(error) => unknown = Some(error),
+            }
+        }
+        unknown.map_or(Ok(Answer::Yes(false)), Err)
     }
 }
 
@@ -430,8 +441,8 @@ fn name_of(found: &Found) -> Option<String> {
     found.object.value().get("username")?.as_str().map(std::borrow::Cow::into_owned)
 }
 
-fn has_one_of(member: &Found, roles: &[u64]) -> bool {
-    let value = member.object.value();
+fn has_one_of(member: &Object, roles: &[u64]) -> bool {
+    let value = member.value();
     value.get("roles").is_some_and(|held| held.items().any(|role| role.as_id().is_some_and(|role| roles.contains(&role))))
 }
 

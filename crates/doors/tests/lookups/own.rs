@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 use tonic::{Code, Request};
 use trunkline_discord::EventKind;
 use trunkline_etf::{Encoding as Etf, Limits, Value};
-use trunkline_wire::pylon::discord::v1::cache::ListGuildEmojisRequest;
+use trunkline_wire::pylon::discord::v1::cache::{GetGuildRequest, ListGuildEmojisRequest};
 use trunkline_wire::trunkline::cache::v1::entry::Object;
 use trunkline_wire::trunkline::cache::v1::*;
 use trunkline_wire::trunkline::event::v1::Encoding;
@@ -188,6 +188,19 @@ async fn where_a_guild_is_says_which_bots_hold_it_and_on_which_shard() {
     assert_eq!(places, [(BOT, 0, 2, true, true), (OTHER_BOT, 2, 4, false, false)]);
     let same = own.where_is_guild(of_guild(GUILD, WhereIsGuildRequest::default())).await.unwrap().into_inner();
     assert_eq!(same, answer);
+    // One that Discord has named only is one that the bot is in, and says that there is no more to be had of it.
+    world.tell(BOT, GUILD_B, EventKind::GuildCreate, serde_json::json!({"id": GUILD_B.to_string(), "unavailable": true})).await;
+    let named = own.where_is_guild(WhereIsGuildRequest { guild_id: GUILD_B }).await.unwrap().into_inner();
+    assert_eq!(named.places.iter().map(|place| (place.known, place.stale)).collect::<Vec<_>>(), [(true, true), (false, false)]);
+    let answer = world
+        .cache()
+        .await
+        .get_guild(with(GetGuildRequest {}, &[("x-pylon-guild-id", &GUILD_B.to_string()), ("x-pylon-bot-id", &BOT.to_string())]))
+        .await
+        .unwrap()
+        .into_inner();
+    let stub = answer.guild.unwrap();
+    assert_eq!((stub.id, stub.unavailable, answer.stale), (GUILD_B, true, true));
     let (code, text) = refusal(own.where_is_guild(WhereIsGuildRequest::default()).await);
     assert_eq!((code, text.as_str()), (Code::InvalidArgument, "guild_id is missing: which guild?"));
     let (code, _) = refusal(own.where_is_guild(of_guild(GUILD, WhereIsGuildRequest { guild_id: GUILD_B })).await);

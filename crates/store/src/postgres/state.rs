@@ -356,19 +356,7 @@ impl StateReader {
     /// # Errors
     /// See [`StateReader::user`].
     pub async fn search_members(&self, bot: Option<u64>, guild: u64, query: &str, after: u64, limit: u32) -> Result<Objects, StateError> {
-        let mut like = String::with_capacity(query.len() + 2);
-        like.push('%');
-        for character in query.to_lowercase().chars() {
-            if !character.is_ascii() || character == '\0' {
-                like.push('%');
-                continue;
-            }
-            if matches!(character, '%' | '_' | '\\') {
-                like.push('\\');
-            }
-            like.push(character);
-        }
-        like.push('%');
+        let like = containing(query);
         let (bot, guild_id, after, limit) = (signed(bot), guild.cast_signed(), after.cast_signed(), i64::from(limit));
         let filter = format!(
             "t.guild_id = $2 AND {BOT_OF_GUILD} AND t.id > $3 AND (u.username LIKE $5 OR length(u.username) = {USERNAME_CHARS} AND lower(u.data ->> 'username') LIKE $5 OR lower(u.data ->> 'global_name') LIKE $5 \
@@ -695,9 +683,39 @@ pub(super) fn signed_all(ids: &[u64]) -> Vec<i64> {
     ids.iter().map(|id| id.cast_signed()).collect()
 }
 
+/// The pattern of what may have `query` in it.
+fn containing(query: &str) -> String {
+    let query = query.to_lowercase();
+    let mut like = String::with_capacity(query.len() + 2);
+    like.push('%');
+    let mut characters = query.chars().peekable();
+    while let Some(character) = characters.next() {
+        // What stands before one may be half of a letter (i, and a dot above it), which a locale may not have made of that letter.
+        if !character.is_ascii() || character == '\0' || characters.peek().is_some_and(|next| !next.is_ascii()) {
+            like.push('%');
+            continue;
+        }
+        if matches!(character, '%' | '_' | '\\') {
+            like.push('\\');
+        }
+        like.push(character);
+    }
+    like.push('%');
+    like
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_fits_whatever_a_locale_makes_of_letters_beyond_ascii_and_nothing_is_a_wildcard_by_itself() {
+        for (query, pattern) in
+            [("Ann", "%ann%"), ("İst", "%%%st%"), ("aÖb", "%%%b%"), ("5%_\\", "%5\\%\\_\\\\%"), ("a\0b", "%a%b%"), ("", "%%")]
+        {
+            assert_eq!(containing(query), pattern, "{query}");
+        }
+    }
 
     #[test]
     fn a_member_gets_its_user() {

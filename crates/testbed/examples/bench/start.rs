@@ -172,7 +172,7 @@ fn record(world: &World) -> Result<Bytes> {
     let mut hub = Hub::new(HubConfig::default());
     hub.add_shard(Slot(0), shard(0, world), None, Time::ZERO, &mut Vec::new()).map_err(|error| error.to_string())?;
     let log = hub.checkpoint(Slot(0)).ok_or("a log has a record")?.record;
-    Ok(Record { ordinal: 0, resume: None, log }.encode())
+    Ok(Record { ordinal: 0, kinds: trunkline_cache::Kinds::ALL, resume: None, log }.encode())
 }
 
 /// In a process of its own: starts from the copy, and prints what that took.

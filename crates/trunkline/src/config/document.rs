@@ -238,8 +238,13 @@ impl Document {
                     _ => false,
                 };
                 let (what, near) = if tables { ("table", keys::nearest_table(path)) } else { ("key", keys::nearest(path)) };
-                let hint =
-                    near.map_or_else(|| "see `trunkline check --keys` for all of them".to_owned(), |near| format!("did you mean {near}?"));
+                let list = path.split_once('.').map(|(list, _)| list).filter(|list| keys::is_section(&format!("{list}.0")));
+                let hint = match (near, list) {
+                    // The keys of one of a list's tables, without saying that it is one.
+                    (Some(near), Some(list)) if near == path => format!("{list} is a list of tables, each written [[{list}]]"),
+                    (Some(near), _) => format!("did you mean {near}?"),
+                    (None, _) => "see `trunkline check --keys` for all of them".to_owned(),
+                };
                 self.problem(origin, path, format!("there is no such {what}; {hint}"));
             }
         }
@@ -305,6 +310,7 @@ mod tests {
     fn an_unknown_table_is_named_with_the_nearest_known_one() {
         for (text, told) in [
             ("[lissten]\nclients = \"x\"\n", "t.toml:1:2: lissten: there is no such table; did you mean [listen]?"),
+            ("[bots]\ntoken = \"a\"\n", "t.toml:2:1: bots.token: there is no such key; bots is a list of tables, each written [[bots]]"),
             ("[[bot]]\ntoken = \"a\"\n", "t.toml:1:3: bot: there is no such table; did you mean [[bots]]?"),
             ("[[bots]]\n[bots.cach]\noff = []\n", "t.toml:2:7: bots.0.cach: there is no such table; did you mean bots.cache?"),
             ("[[groups]]\nlimit = { age_ms = 1 }\n", "t.toml:2:1: groups.0.limit: there is no such table; did you mean groups.limits?"),

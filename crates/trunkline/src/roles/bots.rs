@@ -202,6 +202,7 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
             Err(reason) => return format!("{name}: shard {} cannot be taken: {reason}", shard.index),
         };
         config.ordinal = loaded.ordinal;
+        config.session.tell_anew = keeps.kinds.need_a_new_session(loaded.kinds);
         add(&mut dropped, &loaded.dropped);
         let tools = ShardTools { net: net.clone(), clock: shared.clock, identify: queue.client(), stats: counters };
         let driver = Some(Driver { config, tools, members: members.clone(), ended: ended.clone() });

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use tokio::sync::{mpsc, oneshot};
-use trunkline_cache::{Cache, CacheConfig, Users};
+use trunkline_cache::{Cache, CacheConfig, Kinds, Users};
 use trunkline_delivery::{EntryId, GroupId, GroupLimits, GroupSpec, Slot};
 use trunkline_discord::{Event, EventKind, EventName, Gap, GapCause, Routing, ShardId, Time};
 use trunkline_doors::{CoreSide, Look, ToCore, Up};
@@ -145,6 +145,8 @@ struct Shard {
     /// None for a shard that has no driver.
     members: Option<NewsLink>,
     resume: Option<ResumePoint>,
+    /// The kinds of objects that the cache has kept since that session began: of others it lacks what was told meanwhile.
+    kinds: Kinds,
     ordinal: u64,
     /// The log's record as last asked for.
     log_record: Vec<u8>,

@@ -331,7 +331,7 @@ mod tests {
             slot: Slot(index),
             key: ShardKey { bot: 1, index, count: 8 },
             epoch: 1,
-            record: Record { ordinal: 1, resume: None, log: Vec::new() },
+            record: Record { ordinal: 1, kinds: trunkline_cache::Kinds::ALL, resume: None, log: Vec::new() },
             cache: vec![(vec![7], Some(Bytes::from(vec![0; bytes - 1])))],
             clear_cache: false,
             entries: Vec::new(),

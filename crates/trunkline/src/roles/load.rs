@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use trunkline_cache::{LoadError, ROW_VERSION, Rows};
+use trunkline_cache::{Kinds, LoadError, ROW_VERSION, Rows};
 use trunkline_delivery::{ENTRY_VERSION, RestoredLog};
 use trunkline_discord::{GapCause, ShardId, Time};
 use trunkline_session::ResumePoint;
@@ -38,6 +38,8 @@ pub struct Loaded {
     pub cache: Rows,
     /// Its session.
     pub resume: Option<ResumePoint>,
+    /// The kinds of objects that the cache has kept since that session began.
+    pub kinds: Kinds,
     /// New sessions are numbered above this.
     pub ordinal: u64,
     /// The store's rows of the cache are to be dropped.
@@ -108,6 +110,7 @@ pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: 
         log_record: Vec::new(),
         cache: Rows::default(),
         resume: None,
+        kinds: Kinds::ALL,
         ordinal: base,
         clear_cache: true,
         entries: 0,
@@ -189,6 +192,7 @@ pub fn load(store: &Store, shard: ShardId, groups: &[&str], now: Time, unix_us: 
         log_record: record.log,
         cache,
         resume: record.resume.filter(|_| given_up.is_none()),
+        kinds: record.kinds,
         ordinal: base.max(record.ordinal),
         // Without a cache that can be trusted whole, its rows are dropped; GUILD_CREATEs fill it again.
         clear_cache: !whole,
@@ -424,7 +428,7 @@ mod tests {
     /// A shard's record: one group, which has not acknowledged position 5.
     fn record() -> Vec<u8> {
         let log = vec![LOG_VERSION, 9, 0, 1, 1, b'g', 1, 0, 1, 1, 5, 1, 0];
-        Record { ordinal: 3, resume: None, log }.encode().to_vec()
+        Record { ordinal: 3, kinds: Kinds::ALL, resume: None, log }.encode().to_vec()
     }
 
     fn loaded(store: &Store) -> Result<Loaded, NotLoaded> {
@@ -436,8 +440,8 @@ mod tests {
         let entry = |version: u8| vec![(5, Bytes::from(vec![version, 0, 0]))];
         let later_row = (role(2).0, Some(Bytes::from_static(&[ROW_VERSION + 1, 1, 2, 3])));
         let cases = [
-            (vec![record()[0] + 1, 7, 7], vec![role(1)], Vec::new(), "a record of version 2"),
-            ([&record()[..13], &[LOG_VERSION + 1]].concat(), vec![role(1)], Vec::new(), "a log record of version 3"),
+            (vec![record()[0] + 1, 7, 7], vec![role(1)], Vec::new(), "a record of version 3"),
+            ([&record()[..17], &[LOG_VERSION + 1]].concat(), vec![role(1)], Vec::new(), "a log record of version 3"),
             (record(), vec![role(1)], entry(ENTRY_VERSION + 1), "events of version 2"),
             (record(), vec![role(1), later_row], Vec::new(), "rows of form 2"),
         ];
@@ -459,7 +463,7 @@ mod tests {
 
     #[test]
     fn a_damaged_checkpoint_is_told_as_a_gap_though_nobody_came_to_tell_it_when_it_was_found() {
-        let no_log = Record { ordinal: 3, resume: None, log: vec![LOG_VERSION] }.encode();
+        let no_log = Record { ordinal: 3, kinds: Kinds::ALL, resume: None, log: vec![LOG_VERSION] }.encode();
         for (damaged, session) in [(Bytes::from(record()[..1].to_vec()), 0), (no_log, 3)] {
             let (store, _dir) = store();
             let gap = |store: &Store| loaded(store).expect("taken").gap;

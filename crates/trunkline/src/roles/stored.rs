@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
-use trunkline_cache::Kind;
+use trunkline_cache::{Kind, lower_case};
 use trunkline_discord::{Encoding, Object};
 use trunkline_doors::Scope;
 use trunkline_doors::state::{
@@ -258,7 +258,7 @@ impl Asked<'_> {
     /// The database finds those that may fit, and perhaps a few more.
     async fn search(&self, guild: u64, text: &str, page: Page) -> Result<Answer> {
         let Some(bot) = self.home(guild).await? else { return Ok(listed(Objects::new(), page)) };
-        let text = text.to_lowercase();
+        let text = lower_case(text);
         let mut found = Objects::new();
         let mut after = page.after;
         loop {
@@ -417,7 +417,7 @@ fn name_of(user: &str) -> Option<String> {
 /// Whether one of a member's names holds a text in lower case, as the live caches have it.
 fn is_called(member: &str, text: &str) -> bool {
     let Some(member) = parsed(member) else { return false };
-    let holds = |name: Option<Value<'_>>| name.and_then(Value::as_str).is_some_and(|name| name.to_lowercase().contains(text));
+    let holds = |name: Option<Value<'_>>| name.and_then(Value::as_str).is_some_and(|name| lower_case(&name).contains(text));
     let user = member.get("user");
     holds(member.get("nick")) || ["username", "global_name", "display_name"].iter().any(|name| holds(user.and_then(|user| user.get(name))))
 }

@@ -82,7 +82,7 @@ impl CoreState {
                 slot: slot_of(index),
                 key: shard.key,
                 epoch: shard.epoch,
-                record: Record { ordinal: shard.ordinal, resume: shard.resume.clone(), log: shard.log_record.clone() },
+                record: Record { ordinal: shard.ordinal, kinds: shard.kinds, resume: shard.resume.clone(), log: shard.log_record.clone() },
                 cache: rows,
                 clear_cache: std::mem::take(&mut shard.clear_cache) || whole,
                 entries,

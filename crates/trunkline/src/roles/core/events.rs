@@ -30,6 +30,7 @@ impl ShardEvents for Handler {
         let state = &mut *state;
         let Some(shard) = state.shards.get_mut(self.slot) else { return };
         shard.cache.ready(ready.guilds);
+        shard.kinds = shard.cache.kinds();
         shard.ordinal = ready.session;
         if let Some(members) = &shard.members {
             members.up(shard.id, Some(ready.guilds));

@@ -9,7 +9,7 @@ use trunkline_discord::{EventKind, Object, Op, ShardId};
 use trunkline_doors::{Caches, CommandRefused};
 use trunkline_gateway::ShardControl;
 
-use super::CoreState;
+use super::{CoreState, Shard};
 
 /// What a core knows of itself, for metrics and status.
 #[derive(Debug, Clone)]
@@ -103,6 +103,14 @@ impl CoreState {
     }
 }
 
+impl Shard {
+    /// Whether its cache may be asked. Not while nothing was ever told: that something is not in it would not mean that it is not there, and a
+    /// client might delete what it believes to be gone. One whose session has ended for good answers with what it has.
+    fn tells(&self) -> bool {
+        self.ready_once || self.resume.is_some() || !self.running || self.cache.guild_ids().next().is_some()
+    }
+}
+
 /// What looks see of a core: shards of an old count have caches that nobody feeds any more, and are left out.
 impl Caches for CoreState {
     fn shards(&self) -> Vec<ShardId> {
@@ -110,11 +118,11 @@ impl Caches for CoreState {
     }
 
     fn cache(&self, shard: ShardId) -> Option<&Cache> {
-        self.shards.iter().find(|one| one.id == shard && !one.retired).map(|one| &one.cache)
+        self.shards.iter().find(|one| one.id == shard && !one.retired && one.tells()).map(|one| &one.cache)
     }
 
     fn cache_mut(&mut self, shard: ShardId) -> Option<&mut Cache> {
-        self.shards.iter_mut().find(|one| one.id == shard && !one.retired).map(|one| &mut one.cache)
+        self.shards.iter_mut().find(|one| one.id == shard && !one.retired && one.tells()).map(|one| &mut one.cache)
     }
 
     fn command(&mut self, shard: ShardId, op: Op, payload: Object) -> Result<(), CommandRefused> {

@@ -32,7 +32,7 @@ impl CoreState {
         let slot = self.shards.len();
         let now = self.clock.now();
         self.share_limits(1);
-        let Loaded { epoch, log, log_record, cache: rows, resume, ordinal, clear_cache, entries, gap, .. } = loaded;
+        let Loaded { epoch, log, log_record, cache: rows, resume, kinds, ordinal, clear_cache, entries, gap, .. } = loaded;
         if let Err(error) = self.side.with_hub(now, &mut self.up, |hub, out| hub.add_shard(slot_of(slot), shard, log, now, out)) {
             tracing::error!(bot = %shard.bot, shard = %place(shard), "the shard was not taken: {error}");
             return None;
@@ -42,6 +42,10 @@ impl CoreState {
         let bad_rows = if retired { 0 } else { cache.load_rows(&rows) };
         if bad_rows > 0 {
             tracing::error!(bot = %shard.bot, shard = %place(shard), rows = bad_rows, "stored objects are not what their keys say; they were left out");
+        }
+        if resume.is_none() && !retired {
+            // Whatever it was told with is over, and may be long over: until the next session says otherwise it is doubtful.
+            cache.session_lost();
         }
         if let Some(point) = &resume {
             tracing::info!(
@@ -63,6 +67,7 @@ impl CoreState {
             members: None,
             written: resume.as_ref().map(|point| (point.session, point.s)),
             resume,
+            kinds: kinds.and(keeps.kinds),
             ordinal,
             log_record,
             unsaved: Unsaved::default(),
