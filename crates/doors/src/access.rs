@@ -28,6 +28,19 @@ pub struct Scope {
     reaches: Arc<[Reach]>,
 }
 
+impl Scope {
+    /// The bots that may be asked about, ascending; none: all of them.
+    pub(crate) fn bots(&self) -> Option<Vec<u64>> {
+        if self.reaches.is_empty() || self.reaches.iter().any(|reach| reach.bots.is_empty()) {
+            return None;
+        }
+        let mut bots: Vec<u64> = self.reaches.iter().flat_map(|reach| reach.bots.iter().copied()).collect();
+        bots.sort_unstable();
+        bots.dedup();
+        Some(bots)
+    }
+}
+
 /// What one group may ask about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Reach {

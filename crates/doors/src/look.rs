@@ -22,6 +22,8 @@ use tokio::time::{Instant, timeout_at};
 use trunkline_cache::{Cache, CacheConfig, Found, Step};
 use trunkline_discord::{Object, Op, ShardId, shard_of};
 
+use crate::access::Scope;
+
 /// Looks that may wait for one core. At 20 000 lookups a second that is 50 ms of a core that does not come round to them.
 pub const LOOKS_QUEUED: usize = 1_024;
 
@@ -546,13 +548,13 @@ impl Looker {
         Ok(answers)
     }
 
-    /// The bots of this process that are in a guild.
+    /// The bots of this process that are in a guild, of those that `scope` allows to ask about.
     ///
     /// # Errors
     /// As [`Looker::on_shard`]. Bots whose shard of the guild is not in this process are left out.
-    pub async fn bots_of(&self, guild: u64) -> Result<Vec<u64>, LookError> {
+    pub async fn bots_of(&self, guild: u64, scope: &Scope) -> Result<Vec<u64>, LookError> {
         let mut holders = Vec::new();
-        for (id, bot) in self.directory.bots().iter() {
+        for (id, bot) in self.directory.bots().iter().filter(|(id, _)| scope.allows_bot(**id)) {
             match self.on_shard(bot.shard_of(guild), move |cache| cache.is_in(guild)).await {
                 Ok(true) => holders.push(*id),
                 Ok(false) | Err(LookError::NoSuchShard { .. }) => {}
@@ -562,17 +564,17 @@ impl Looker {
         Ok(holders)
     }
 
-    /// The bot of a guild: the only bot, or the only one of several that is in the guild.
+    /// The bot of a guild: the only bot, or the only one of several that is in the guild; of those that `scope` allows to ask about.
     ///
     /// # Errors
     /// [`LookError::WhichBotOfGuild`], [`LookError::NoBotOfGuild`], and as [`Looker::bots_of`].
-    pub async fn bot_of(&self, guild: u64) -> Result<u64, LookError> {
+    pub async fn bot_of(&self, guild: u64, scope: &Scope) -> Result<u64, LookError> {
         match self.directory.only_bot() {
             Ok(bot) => return Ok(bot.id),
             Err(LookError::WhichBot { .. }) => {}
             Err(error) => return Err(error),
         }
-        let bots = self.bots_of(guild).await?;
+        let bots = self.bots_of(guild, scope).await?;
         match bots.as_slice() {
             [bot] => Ok(*bot),
             [] if self.directory.bots().len() < self.directory.configured => Err(LookError::Starting),

@@ -40,13 +40,23 @@ impl Lookups {
     pub(crate) fn bot_call<T>(&self, request: &Request<T>) -> Result<BotCall<'_>, Status> {
         let scope = self.scope_of(request.metadata())?;
         let directory = self.looker.directory();
-        let bot = match id_of(request.metadata(), &BOT_KEYS)? {
-            Some(bot) => directory.bot(bot),
-            None => directory.only_bot(),
+        let no_access = |bot| Status::permission_denied(format!("the token's group has no access to bot {bot}; see its `bots`"));
+        let bot = match (id_of(request.metadata(), &BOT_KEYS)?, scope.bots()) {
+            // Before anything is looked up: the answer would tell which other bots there are.
+            (Some(bot), _) if !scope.allows_bot(bot) => return Err(no_access(bot)),
+            (Some(bot), _) => directory.bot(bot),
+            (None, Some(bots)) => match bots[..] {
+                [bot] => directory.bot(bot),
+                _ => Err(LookError::WhichBot { known: bots }),
+            },
+            (None, None) => directory.only_bot(),
         };
-        let bot = bot.map_err(refused)?;
+        let bot = bot.map_err(|error| match (error, scope.bots()) {
+            (LookError::UnknownBot { bot, .. }, Some(known)) => refused(LookError::UnknownBot { bot, known }),
+            (error, _) => refused(error),
+        })?;
         if !scope.allows_bot(bot.id) {
-            return Err(Status::permission_denied(format!("the token's group has no access to bot {}; see its `bots`", bot.id)));
+            return Err(no_access(bot.id));
         }
         Ok(BotCall { looker: &self.looker, bot, scope })
     }

@@ -122,7 +122,7 @@ impl Asked<'_> {
     pub(super) async fn bot_of(&self, guild: u64) -> Result<Option<u64>> {
         let bot = match self.bot {
             Some(bot) => Some(bot),
-            None => match self.live.looker.bot_of(guild).await {
+            None => match self.live.looker.bot_of(guild, self.scope).await {
                 Ok(bot) => Some(bot),
                 Err(LookError::NoBotOfGuild { .. }) => None,
                 Err(error) => return Err(error.into()),

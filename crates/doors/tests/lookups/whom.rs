@@ -9,6 +9,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use trunkline_cache::Kind;
+use trunkline_doors::Scope;
 use trunkline_wire::pylon::discord::v1::cache::*;
 use trunkline_wire::pylon::discord::v1::gateway::*;
 use trunkline_wire::pylon::discord::v1::model::presence_data::OnlineStatus;
@@ -104,11 +105,14 @@ async fn with_several_bots_a_call_must_name_one() {
         let request = with(GetGuildRequest {}, &[("x-pylon-guild-id", GUILD_TEXT), ("x-pylon-bot-id", bot)]);
         assert_eq!(cache.get_guild(request).await.unwrap().into_inner().guild.is_some(), there);
     }
-    assert_eq!(world.looker.bot_of(GUILD).await, Ok(BOT));
+    assert_eq!(world.looker.bot_of(GUILD, &Scope::default()).await, Ok(BOT));
     world.fill(OTHER_BOT).await;
-    let several = world.looker.bot_of(GUILD).await.unwrap_err();
+    let several = world.looker.bot_of(GUILD, &Scope::default()).await.unwrap_err();
     assert_eq!(several.to_string(), "several bots of this process are in guild 8388608 (7000, 8000); name one");
-    assert_eq!(world.looker.bot_of(4 << 22).await.unwrap_err().to_string(), "no bot of this process is in guild 16777216");
+    assert_eq!(
+        world.looker.bot_of(4 << 22, &Scope::default()).await.unwrap_err().to_string(),
+        "no bot of this process is in guild 16777216"
+    );
 }
 
 #[tokio::test]
@@ -273,6 +277,16 @@ async fn a_groups_token_limits_a_call_to_the_groups_bots() {
         with(GetGuildRequest {}, &[("authorization", "Bearer poppy"), ("x-pylon-guild-id", GUILD_TEXT), ("x-pylon-bot-id", "8000")]);
     let (code, text) = refusal(world.cache().await.get_guild(request).await);
     assert_eq!((code, text.as_str()), (Code::PermissionDenied, "the token's group has no access to bot 8000; see its `bots`"));
+    // Which others there are is not said, and of one bot it is the only one: nothing has to be named.
+    let request = with(GetGuildRequest {}, &[("authorization", "Bearer poppy"), ("x-pylon-guild-id", GUILD_TEXT), ("x-pylon-bot-id", "5")]);
+    let (code, text) = refusal(world.cache().await.get_guild(request).await);
+    assert_eq!((code, text.as_str()), (Code::PermissionDenied, "the token's group has no access to bot 5; see its `bots`"));
+    world.fill(BOT).await;
+    world.fill(OTHER_BOT).await;
+    let request = with(GetGuildRequest {}, &[("authorization", "Bearer poppy"), ("x-pylon-guild-id", GUILD_TEXT)]);
+    assert_eq!(world.cache().await.get_guild(request).await.unwrap().into_inner().guild.map(|guild| guild.id), Some(GUILD));
+    let (code, _) = refusal(world.cache().await.get_guild(of_guild(GUILD, GetGuildRequest {})).await);
+    assert_eq!(code, Code::InvalidArgument, "who may ask about both has to say which");
 }
 
 #[tokio::test]
