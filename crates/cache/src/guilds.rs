@@ -164,7 +164,16 @@ impl Cache {
                     Kind::Member => self.set_listed_member(guild, item, members.get(nth)),
                     _ => listed(kind, item),
                 };
-                let Some(id) = id else { continue };
+                let Some(id) = id else {
+                    // Told to be offline: what was told before of their presence is over.
+                    if kind == Kind::Presence
+                        && !empty
+                        && let Some(user) = item.get("user").and_then(|user| user.get("id")).and_then(Value::as_id)
+                    {
+                        self.set(Key::new(kind, guild, user), None);
+                    }
+                    continue;
+                };
                 let key = Key::new(kind, guild, id);
                 if !empty {
                     confirmed.insert(key);

@@ -60,6 +60,13 @@ pub(crate) fn rows() -> Vec<Row> {
         // What no GUILD_CREATE tells of stays while nothing is in doubt.
         .gives(Ask::Count(Kind::Ban), json!(1))
         .gives(Ask::Messages(10), json!([id(80)])),
+        row(
+            K::GuildCreate,
+            "told again, who is said to be offline has no presence any more",
+            json!({"id": id(1), "name": "Älpha", "presences": [{"user": {"id": id(50)}, "status": "offline"}, {"user": {"id": id(51)}, "status": "dnd"}]}),
+        )
+        .gone(Ask::One(Kind::Presence, 50))
+        .gives(Ask::One(Kind::Presence, 51), json!({"user": {"id": id(51)}, "status": "dnd"})),
         row(K::GuildUpdate, "replaces roles, emojis and stickers, keeps what only a GUILD_CREATE has", update.clone())
             .previous(guild_object())
             .gives(Ask::Guild, with(&guild_object(), json!({"name": "Beta", "new": true})))

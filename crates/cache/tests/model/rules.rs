@@ -314,7 +314,7 @@ impl Model {
                 let known = self.guilds.get_mut(&id).unwrap();
                 match kind {
                     Kind::Member => self.put_member(id, item, true),
-                    Kind::Presence if item["status"] == "offline" => {}
+                    Kind::Presence if item["status"] == "offline" => drop(known.set(kind, number(&item["user"]["id"]), None)),
                     Kind::Presence => drop(known.set(kind, number(&item["user"]["id"]), Some(item.clone()))),
                     Kind::VoiceState => drop(known.set(kind, number(&item["user_id"]), Some(item.clone()))),
                     Kind::Sound => drop(known.set(kind, number(&item["sound_id"]), Some(item.clone()))),
