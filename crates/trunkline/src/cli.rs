@@ -101,6 +101,9 @@ pub struct CheckArgs {
     /// Print every key there is, with default and meaning, and stop.
     #[arg(long)]
     pub keys: bool,
+    /// The roles that it is for, as of `run`: with state it needs no bot.
+    #[arg(long, value_delimiter = ',', value_name = "ROLE")]
+    pub roles: Vec<String>,
 }
 
 /// `trunkline demo`.

@@ -242,6 +242,20 @@ fn an_unknown_variable_is_named_with_its_nearest_neighbour() {
 }
 
 #[test]
+fn a_configuration_for_the_state_role_alone_is_checked_without_a_bot() {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::write(dir.path().join("trunkline.toml"), "[[groups]]\nname = \"a\"\ntoken = \"not-a-real-token\"\n").expect("written");
+    let url = [("TRUNKLINE_STORE_URL", "postgres://somebody:hidden@127.0.0.1:5432/d")];
+    let (code, out, error) = harness::run(&["check", "--roles", "state"], &url, dir.path());
+    assert!(code == 0 && out.contains("postgres://somebody@127.0.0.1:5432/d") && out.contains("configuration is good"), "{out}{error}");
+    assert!(!out.contains("hidden"), "{out}");
+    let (code, _, error) = harness::run(&["check"], &url, dir.path());
+    assert!(code == 2 && error.contains("no bot: "), "{error}");
+    let (code, _, error) = harness::run(&["check", "--roles", "stat"], &url, dir.path());
+    assert!(code == 2 && error.contains("--roles stat: this version has the roles"), "{error}");
+}
+
+#[test]
 fn malformed_toml_is_told_with_line_and_column() {
     let dir = tempfile::tempdir().expect("a folder");
     std::fs::write(dir.path().join("broken.toml"), "[discord]\nencoding = \"etf\n[store]\n").expect("written");

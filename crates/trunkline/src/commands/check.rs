@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{OK, USAGE, complain, say, sources};
 use crate::cli::CheckArgs;
-use crate::config;
+use crate::config::{self, Sources};
 
 /// Prints and judges.
 #[must_use]
@@ -16,7 +16,8 @@ pub fn check(args: &CheckArgs) -> ExitCode {
         }
         return OK;
     }
-    let sources = match sources(&args.config) {
+    let read = super::run::is_state(&args.roles).and_then(|state| Ok(Sources { without_bots: state, ..sources(&args.config)? }));
+    let sources = match read {
         Ok(sources) => sources,
         Err(text) => {
             complain(&text);

@@ -22,26 +22,42 @@ const ROLES: [&str; 2] = ["gateway", "dispatch"];
 /// The role that reads PostgreSQL and holds no shard.
 const STATE: &str = "state";
 
+/// Whether these roles are those of a process that reads PostgreSQL and holds no shard.
+///
+/// # Errors
+/// What is wrong with them: there is no such role, or not alone.
+pub(super) fn is_state(roles: &[String]) -> Result<bool, String> {
+    let state = roles.iter().any(|role| role == STATE);
+    for role in roles.iter().filter(|role| *role != STATE) {
+        if !ROLES.contains(&role.as_str()) {
+            return Err(format!(
+                "--roles {role}: this version has the roles {}, and {STATE} for a process of its own",
+                ROLES.join(" and ")
+            ));
+        }
+        if state {
+            return Err(
+                "--roles: state is for a process of its own; where gateway and dispatch run, the state API is served from the live caches"
+                    .into(),
+            );
+        }
+    }
+    if !state && !roles.is_empty() && ROLES.iter().any(|role| !roles.iter().any(|other| other == role)) {
+        return Err("--roles: gateway and dispatch run together in this version; name both or leave --roles out".into());
+    }
+    Ok(state)
+}
+
 /// Runs until a signal or until every bot has failed for good.
 #[must_use]
 pub fn run(args: &RunArgs) -> ExitCode {
-    let state = args.roles.iter().any(|role| role == STATE);
-    for role in args.roles.iter().filter(|role| *role != STATE) {
-        if !ROLES.contains(&role.as_str()) {
-            complain(&format!("--roles {role}: this version has the roles {}, and {STATE} for a process of its own", ROLES.join(" and ")));
+    let state = match is_state(&args.roles) {
+        Ok(state) => state,
+        Err(text) => {
+            complain(&text);
             return ExitCode::from(USAGE);
         }
-        if state {
-            complain(
-                "--roles: state is for a process of its own; where gateway and dispatch run, the state API is served from the live caches",
-            );
-            return ExitCode::from(USAGE);
-        }
-    }
-    if !state && !args.roles.is_empty() && ROLES.iter().any(|role| !args.roles.iter().any(|r| r == role)) {
-        complain("--roles: gateway and dispatch run together in this version; name both or leave --roles out");
-        return ExitCode::from(USAGE);
-    }
+    };
     let parsed = sources(&args.config).map_err(|text| vec![text]).and_then(|mut sources| {
         sources.without_bots = state;
         // Before anything is known to be right, so that what is wrong is told in the form that is read.
