@@ -8,7 +8,16 @@ pub struct Kinds(u32);
 
 impl Kinds {
     /// Every kind.
-    pub const ALL: Kinds = Kinds(u32::MAX);
+    pub const ALL: Kinds = Kinds::of(&Kind::ALL);
+
+    const fn of(kinds: &[Kind]) -> Kinds {
+        let (mut bits, mut at) = (0, 0);
+        while at < kinds.len() {
+            bits |= 1 << kinds[at] as u8;
+            at += 1;
+        }
+        Kinds(bits)
+    }
 
     /// The same, without one kind. Guilds are always in: the origin of a GUILD_CREATE depends on them; so is the bot's own user.
     #[must_use]
@@ -37,12 +46,23 @@ impl Kinds {
         Kinds(self.0 & other.0)
     }
 
-    /// Whether there is a kind in it that `before` has not and that only a new session tells whole: messages are told of one by one, and presences
-    /// whenever they change.
+    /// Whether there is a kind in it that `before` has not and that a new session tells: those of a GUILD_CREATE. Others are told of one by one, and
+    /// so are presences, whenever they change: a new session would take away what is known of them, and bring nothing.
     #[must_use]
     pub const fn need_a_new_session(self, before: Kinds) -> bool {
-        let by_themselves = 1 << Kind::Message as u8 | 1 << Kind::Presence as u8;
-        self.0 & !before.0 & !by_themselves != 0
+        const TOLD: Kinds = Kinds::of(&[
+            Kind::Emojis,
+            Kind::Stickers,
+            Kind::Role,
+            Kind::Channel,
+            Kind::Thread,
+            Kind::Member,
+            Kind::VoiceState,
+            Kind::StageInstance,
+            Kind::ScheduledEvent,
+            Kind::Sound,
+        ]);
+        self.0 & !before.0 & TOLD.0 != 0
     }
 
     /// Whether a kind is in.

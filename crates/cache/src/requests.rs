@@ -456,6 +456,10 @@ impl Requests {
         if known.done || known.job.is_some() || self.jobs.len() >= self.limits.jobs_max {
             return;
         }
+        if !self.guilds.values().any(|other| other.job.is_some()) {
+            // All was there until now: how long that is ago says nothing of how long this takes.
+            self.began = None;
+        }
         self.began.get_or_insert(now);
         let number = self.add(guild, shard, Wanted::All, false, None, now);
         self.guilds.entry(guild).or_default().job = Some(number);

@@ -42,11 +42,16 @@ pub trait Caches {
     /// The shards of this core whose caches can be looked at.
     fn shards(&self) -> Vec<ShardId>;
 
-    /// A shard's cache; none when the core does not hold the shard (yet, or any more), or the shard has been told nothing yet.
+    /// A shard's cache; none when the core does not hold the shard (yet, or any more).
     fn cache(&self, shard: ShardId) -> Option<&Cache>;
 
     /// The same, to change what a cache keeps for lookups alone (search indexes).
     fn cache_mut(&mut self, shard: ShardId) -> Option<&mut Cache>;
+
+    /// Whether the shard has been told anything: until then, that something is not in its cache does not mean that it is not there.
+    fn told(&self, _shard: ShardId) -> bool {
+        true
+    }
 
     /// Hands a command for Discord to a shard's session, which sends it when its budget (120 per 60 s) allows.
     ///
@@ -476,7 +481,7 @@ impl Looker {
         Ok(found)
     }
 
-    /// Runs `look` on a shard's cache.
+    /// Runs `look` on a shard's cache, which must have been told something.
     ///
     /// # Errors
     /// [`LookError::NoSuchShard`], [`LookError::ShardAway`], and as [`Looker::on_core`].
@@ -486,7 +491,7 @@ impl Looker {
         look: impl FnOnce(&mut Cache) -> R + Send + 'static,
     ) -> Result<R, LookError> {
         let core = self.core_of(shard)?;
-        let answer = self.on_core(core, move |caches| caches.cache_mut(shard).map(look)).await?;
+        let answer = self.on_core(core, move |caches| if caches.told(shard) { caches.cache_mut(shard).map(look) } else { None }).await?;
         answer.ok_or(LookError::ShardAway { shard })
     }
 

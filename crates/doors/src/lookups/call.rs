@@ -41,19 +41,24 @@ impl Lookups {
         let scope = self.scope_of(request.metadata())?;
         let directory = self.looker.directory();
         let no_access = |bot| Status::permission_denied(format!("the token's group has no access to bot {bot}; see its `bots`"));
+        let allowed = || directory.bots().keys().copied().filter(|bot| scope.allows_bot(*bot)).collect::<Vec<_>>();
         let bot = match (id_of(request.metadata(), &BOT_KEYS)?, scope.bots()) {
             // Before anything is looked up: the answer would tell which other bots there are.
             (Some(bot), _) if !scope.allows_bot(bot) => return Err(no_access(bot)),
             (Some(bot), _) => directory.bot(bot),
-            (None, Some(bots)) => match bots[..] {
-                [bot] => directory.bot(bot),
-                _ => Err(LookError::WhichBot { known: bots }),
+            // Of those that are meant for it, who runs here: groups may name bots of other processes.
+            (None, Some(bots)) => match (directory.only_bot(), &allowed()[..]) {
+                (Ok(bot), _) if scope.allows_bot(bot.id) => Ok(bot),
+                (_, [bot]) if bots.len() == 1 || directory.bots().len() >= directory.configured() => directory.bot(*bot),
+                (_, []) => directory.bot(bots.first().copied().unwrap_or(0)),
+                (_, [_]) => Err(LookError::Starting),
+                (_, several) => Err(LookError::WhichBot { known: several.to_vec() }),
             },
             (None, None) => directory.only_bot(),
         };
-        let bot = bot.map_err(|error| match (error, scope.bots()) {
-            (LookError::UnknownBot { bot, .. }, Some(known)) => refused(LookError::UnknownBot { bot, known }),
-            (error, _) => refused(error),
+        let bot = bot.map_err(|error| match error {
+            LookError::UnknownBot { bot, .. } => refused(LookError::UnknownBot { bot, known: allowed() }),
+            error => refused(error),
         })?;
         if !scope.allows_bot(bot.id) {
             return Err(no_access(bot.id));

@@ -180,7 +180,8 @@ impl Lookups {
             let shard = bot.shard_of(guild);
             let known = match self.looker.on_shard(shard, move |cache| cache.guild_or_stub(guild)).await {
                 Ok(known) => known,
-                Err(LookError::NoSuchShard { .. }) => None,
+                // Not known here, or not yet.
+                Err(LookError::NoSuchShard { .. } | LookError::ShardAway { .. }) => None,
                 Err(error) => return Err(refused(error)),
             };
             places.push(Place {

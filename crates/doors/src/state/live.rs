@@ -375,6 +375,9 @@ impl Asked<'_> {
                 None => lacking.push(guild),
             }
         }
+        if lacking.len() > ASKED_GUILDS_MAX {
+            return Ok(Answer::Yes(false));
+        }
         // Where no cache has the answer, Discord is asked, if the bot is set to do so: for all guilds at once.
         let asked = futures_util::future::join_all(lacking.iter().map(|guild| self.members(*guild, vec![user]))).await;
         let mut unknown = None;
@@ -388,6 +391,10 @@ impl Asked<'_> {
         unknown.map_or(Ok(Answer::Yes(false)), Err)
     }
 }
+
+/// Of so many guilds at most Discord is asked whether somebody is in one of them: each is a request of its own, of which a shard may send 60 in a
+/// minute. Of more the caches answer.
+const ASKED_GUILDS_MAX: usize = 20;
 
 /// Not every bot is up, and one that is not may know more.
 fn starting() -> StateError {

@@ -287,6 +287,10 @@ async fn a_groups_token_limits_a_call_to_the_groups_bots() {
     assert_eq!(world.cache().await.get_guild(request).await.unwrap().into_inner().guild.map(|guild| guild.id), Some(GUILD));
     let (code, _) = refusal(world.cache().await.get_guild(of_guild(GUILD, GetGuildRequest {})).await);
     assert_eq!(code, Code::InvalidArgument, "who may ask about both has to say which");
+    // A group may name bots that other processes run: here there is one.
+    let alone = World::filled_with_groups_of_more_bots().await;
+    let request = with(GetGuildRequest {}, &[("authorization", "Bearer poppy"), ("x-pylon-guild-id", GUILD_TEXT)]);
+    assert_eq!(alone.cache().await.get_guild(request).await.unwrap().into_inner().guild.map(|guild| guild.id), Some(GUILD));
 }
 
 #[tokio::test]

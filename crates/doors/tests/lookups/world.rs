@@ -113,6 +113,17 @@ impl World {
     }
 
     pub(crate) async fn with(bots: Vec<Bot>, configured: usize, anonymous: bool) -> World {
+        World::of(bots, configured, anonymous, vec![BOT]).await
+    }
+
+    /// A world of one bot, as [`World::filled`], whose second group names a bot that is not here.
+    pub(crate) async fn filled_with_groups_of_more_bots() -> World {
+        let world = World::of(vec![Bot::new(BOT)], 1, true, vec![BOT, OTHER_BOT]).await;
+        world.fill(BOT).await;
+        world
+    }
+
+    async fn of(bots: Vec<Bot>, configured: usize, anonymous: bool, groups_bots: Vec<u64>) -> World {
         let sent: Arc<Mutex<Vec<Sent>>> = Arc::default();
         let directory = Directory::new(configured);
         let mut placed: [Vec<(ShardId, CacheConfig)>; 2] = Default::default();
@@ -136,7 +147,7 @@ impl World {
 
         let group = |id, name: &str, token: &str| Group { id: GroupId(id), name: name.into(), token: GroupToken::new(token) };
         let groups = Groups::new(vec![group(0, "all", ALL_TOKEN), group(1, "some", SOME_TOKEN)]).unwrap();
-        let filters = [Filter::default(), Filter { bots: vec![BOT], guilds: vec![GUILD], ..Filter::default() }];
+        let filters = [Filter::default(), Filter { bots: groups_bots, guilds: vec![GUILD], ..Filter::default() }];
         let access = Access::new(&groups, &filters, anonymous);
         let door = WorkerDoor::new(groups, Vec::new(), DoorOptions::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -118,11 +118,15 @@ impl Caches for CoreState {
     }
 
     fn cache(&self, shard: ShardId) -> Option<&Cache> {
-        self.shards.iter().find(|one| one.id == shard && !one.retired && one.tells()).map(|one| &one.cache)
+        self.shards.iter().find(|one| one.id == shard && !one.retired).map(|one| &one.cache)
     }
 
     fn cache_mut(&mut self, shard: ShardId) -> Option<&mut Cache> {
-        self.shards.iter_mut().find(|one| one.id == shard && !one.retired && one.tells()).map(|one| &mut one.cache)
+        self.shards.iter_mut().find(|one| one.id == shard && !one.retired).map(|one| &mut one.cache)
+    }
+
+    fn told(&self, shard: ShardId) -> bool {
+        self.shards.iter().any(|one| one.id == shard && one.tells())
     }
 
     fn command(&mut self, shard: ShardId, op: Op, payload: Object) -> Result<(), CommandRefused> {
