@@ -174,7 +174,7 @@ impl Cache {
         let objects: u64 = Kind::ALL.into_iter().map(|kind| self.size(kind).bytes).sum();
         let search: u64 =
             self.searched.iter().filter_map(|guild| self.guilds.get(*guild)?.search.as_ref()).map(|search| search.bytes()).sum();
-        let guilds = self.guilds.bytes() + self.changed.bytes() + self.changed_guilds.allocation_size();
+        let guilds = self.guilds.bytes() + self.changed.bytes() + self.changed_guilds.allocation_size() + self.policy.bytes() as usize;
         Memory {
             objects,
             tables: self.table_bytes + self.outside.bytes() + guilds as u64,
@@ -427,7 +427,7 @@ impl Cache {
         Put { had: true, changed }
     }
 
-    fn write(&mut self, key: Key, write: impl FnOnce(&Heap, &mut Packer) -> Option<()>) -> Put {
+    pub(crate) fn write(&mut self, key: Key, write: impl FnOnce(&Heap, &mut Packer) -> Option<()>) -> Put {
         if !self.may_hold(key) {
             return Put::default();
         }
@@ -738,6 +738,7 @@ impl Cache {
             && let Some(guild) = self.guilds.get(key.guild)
         {
             self.tenant.release(key.id, guild.number);
+            self.policy.not_online(key.guild, key.id);
         }
         self.note(key, None);
         seen

@@ -8,7 +8,7 @@ use trunkline_etf::{Kind as TermKind, Value};
 
 use crate::Change;
 use crate::apply::{id, user_id};
-use crate::cache::{Cache, State};
+use crate::cache::{Cache, Put, State};
 use crate::key::{Key, Kind};
 use crate::pack::Packed;
 
@@ -67,6 +67,7 @@ const LISTS: [Kind; 11] = [
 impl Cache {
     /// The session is over, and the next one has yet to begin, if ever: all of it may change unnoticed from now on.
     pub fn session_lost(&mut self) {
+        self.policy.nobody_online();
         let guilds: Vec<u64> = self.guild_ids().collect();
         for guild in guilds {
             let state = self.state(guild).unwrap_or_default();
@@ -79,6 +80,7 @@ impl Cache {
     /// Guilds that are known become stale, the others awaited, and those that READY does not name are gone. So is everything that lies in
     /// no guild: nothing will ever confirm it.
     pub fn ready(&mut self, guild_ids: &[u64]) {
+        self.policy.nobody_online();
         let named: Set<u64> = guild_ids.iter().copied().collect();
         let gone: Vec<u64> = self.guild_ids().filter(|guild| !named.contains(guild)).collect();
         for guild in gone {
@@ -119,7 +121,8 @@ impl Cache {
 
     fn guild_told(&mut self, Packed { d, members }: Packed<'_>) -> Option<Change> {
         let [guild, unavailable, member_count, lists @ ..] = d.get_all(PARTS);
-        let guild = guild?.as_id()?;
+        let guild_id = guild?;
+        let guild = guild_id.as_id()?;
         let known = self.state(guild);
         let origin = match known {
             Some(State { awaited: true, .. }) => GuildOrigin::Startup,
@@ -170,7 +173,7 @@ impl Cache {
                         && !empty
                         && let Some(user) = item.get("user").and_then(|user| user.get("id")).and_then(Value::as_id)
                     {
-                        self.set(Key::new(kind, guild, user), None);
+                        self.gone_offline(guild, user);
                     }
                     continue;
                 };
@@ -178,8 +181,10 @@ impl Cache {
                 if !empty {
                     confirmed.insert(key);
                 }
-                if kind != Kind::Member {
-                    self.set(key, Some(item));
+                match kind {
+                    Kind::Member => {}
+                    Kind::Channel | Kind::Thread => drop(self.set_in_guild(key, item, guild_id, &[])),
+                    _ => drop(self.set(key, Some(item))),
                 }
             }
         }
@@ -191,6 +196,13 @@ impl Cache {
             self.keep_only(guild, |key| confirmed.contains(&key) || !(doubtful || replaced & (1 << key.kind as u32) != 0));
         }
         change
+    }
+
+    /// Puts a channel or thread that came in a list of its guild: there Discord may leave out which guild it is in, and who asks for the object
+    /// alone would never learn it. Discord docs, Gateway Events: Guild Create; Channel Object (`guild_id?`).
+    pub(crate) fn set_in_guild(&mut self, key: Key, told: Value<'_>, guild_id: Value<'_>, drop: &[&str]) -> Put {
+        let put = self.write(key, |_, out| out.in_guild(told, guild_id, drop));
+        if put == Put::default() { self.set_without(key, told, drop) } else { put }
     }
 
     /// Discord docs, Gateway Events: Guild Update. The payload has none of what only GUILD_CREATE has; that stays.

@@ -84,6 +84,11 @@ impl Cache {
         self.knows(guild)
     }
 
+    /// Whether a guild has an outage, as far as Discord has said.
+    pub fn has_outage(&self, guild: u64) -> bool {
+        self.state(guild).is_some_and(|state| state.unavailable)
+    }
+
     /// Which guild a channel or thread is in.
     pub fn guild_of_channel(&self, channel: u64) -> Option<u64> {
         Some(self.tenant.guild_id(self.places.get(channel)?))

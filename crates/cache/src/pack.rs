@@ -55,6 +55,18 @@ impl Packer {
         edit::with_fields(packed(&self.update), set, &mut self.out).ok()
     }
 
+    /// A map with its guild's id, where it says nothing of that; `None` where it does.
+    pub(crate) fn in_guild(&mut self, told: Value<'_>, guild_id: Value<'_>, drop: &[&str]) -> Option<()> {
+        const KEY: &str = "guild_id";
+        self.out.clear();
+        // What lies in a GUILD_CREATE is packed already.
+        if drop.is_empty() && update::with_last(told, KEY, guild_id, &mut self.out).is_some() {
+            return Some(());
+        }
+        let says = told.kind() != TermKind::Map || told.get(KEY).is_some_and(|told| !told.is_null());
+        if says { None } else { self.edited(told, drop, &[(KEY, guild_id)]) }
+    }
+
     /// The member of this id without its user, which goes into another room; over the fields of the one that lies there, if one does.
     /// Answers whether there is a user. What is no user, or is another's, is left out.
     pub(crate) fn member(&mut self, id: u64, base: Option<Value<'_>>, over: Value<'_>, drop: &[&str], user: &mut Packer) -> Option<bool> {
@@ -205,10 +217,11 @@ pub(crate) fn whole_member(member: Value<'_>, user: Option<Value<'_>>, id: u64, 
     });
     let stripped = without_roles(member, gone);
     let member = stripped.as_deref().map_or(member, packed);
-    if let Some(out) = update::with_last(member, "user", user) {
+    let mut out = Vec::new();
+    if update::with_last(member, "user", user, &mut out).is_some() {
         return Some(Bytes::from(out));
     }
-    let mut out = Vec::with_capacity(member.raw().len() + user.raw().len() + 16);
+    out.reserve(member.raw().len() + user.raw().len() + 16);
     edit::with_field(member, "user", user, &mut out).ok()?;
     Some(Bytes::from(out))
 }

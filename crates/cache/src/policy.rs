@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashSet;
 use trunkline_etf::Value;
 
 use crate::cache::Cache;
 use crate::key::{Key, Kind};
+use crate::table::hash;
 
 /// Objects that nothing ever confirms or lists, of each such kind and shard: bans and invites that were seen, channels outside guilds,
 /// entitlements, subscriptions. The oldest give way. Ten thousand are a few megabytes, and more than a shard sees in weeks.
@@ -29,6 +32,9 @@ pub(crate) struct Policy {
     looking_for: Option<Kind>,
     /// Nothing more could give way when this much was held.
     stuck_bytes: Option<u64>,
+    /// [`member_hash`] of members whose presence gave way and who have not been told to be offline since: presences go before members do, and
+    /// then nothing else would tell who is offline.
+    online: HashSet<u32, RandomState>,
 }
 
 const BOUNDED: [Kind; 5] = [Kind::Ban, Kind::Invite, Kind::DirectChannel, Kind::Entitlement, Kind::Subscription];
@@ -36,6 +42,24 @@ const BOUNDED: [Kind; 5] = [Kind::Ban, Kind::Invite, Kind::DirectChannel, Kind::
 impl Policy {
     pub(crate) fn count(&mut self, kind: Kind, gone: u64) {
         self.evicted[kind as usize] += gone;
+    }
+
+    /// Somebody was told to be offline, or is no member any more.
+    #[inline]
+    pub(crate) fn not_online(&mut self, guild: u64, user: u64) {
+        if !self.online.is_empty() {
+            self.online.remove(&member_hash(guild, user));
+        }
+    }
+
+    /// Who was online before is not known any more.
+    pub(crate) fn nobody_online(&mut self) {
+        self.online = HashSet::default();
+    }
+
+    /// Bytes of what is remembered of members.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.online.allocation_size() as u64
     }
 }
 
@@ -73,7 +97,8 @@ impl Cache {
     }
 
     /// Makes room while there is more than the budget: presences first, since the next one comes soon; then messages, the oldest first; then
-    /// members who are neither online nor in voice nor the bot, and whom Discord tells again when asked.
+    /// members who are neither in voice nor the bot, and whom Discord tells again when asked: those who are offline, and when they have all
+    /// gone, those who are online but whose presence had to go.
     pub(crate) fn relieve(&mut self, event_bytes: usize) {
         let Some(budget) = self.config.budget_bytes else { return };
         let mut steps = STEPS_MIN + event_bytes / BYTES_A_STEP;
@@ -103,7 +128,12 @@ impl Cache {
                     let gone = self.set(key, None).had;
                     self.policy.count(kind, u64::from(gone));
                     self.policy.stuck_bytes = None;
+                    if kind == Kind::Presence && self.has(Key { kind: Kind::Member, ..key }) {
+                        self.policy.online.insert(member_hash(key.guild, key.id));
+                    }
                 }
+                // All who are offline have gone, and the budget is a budget.
+                None if self.policy.looking_for.is_none() && !self.policy.online.is_empty() => self.policy.nobody_online(),
                 None if self.policy.looking_for.is_none() => {
                     self.policy.stuck_bytes = Some(self.bytes_in_use());
                     return;
@@ -144,6 +174,12 @@ impl Cache {
 
     fn offline_member(&self, key: Key) -> bool {
         let here = |kind| self.has(Key::new(kind, key.guild, key.id));
-        !here(Kind::Presence) && !here(Kind::VoiceState) && self.own_user_id() != Some(key.id)
+        let online = here(Kind::Presence) || self.policy.online.contains(&member_hash(key.guild, key.id));
+        !online && !here(Kind::VoiceState) && self.own_user_id() != Some(key.id)
     }
+}
+
+/// Half of a hash: two members with one half stay a little longer, or go a little earlier, and half as much needs to be remembered.
+fn member_hash(guild: u64, user: u64) -> u32 {
+    hash(user ^ hash(guild)) as u32
 }

@@ -35,6 +35,7 @@ impl Cache {
         let key = Key::new(Kind::Presence, ids.guild_id?, user?);
         // Offline is what everybody is who has no presence.
         let previous = if says_offline(status) {
+            self.policy.not_online(key.guild, key.id);
             self.take_told(key)
         } else if self.may_keep_raw(body) {
             self.keep_raw(key, d.encoding(), body)
@@ -127,10 +128,20 @@ impl Cache {
     /// Puts a presence that lies in a larger event. Offline is what everybody is who has no presence.
     pub(crate) fn put_presence(&mut self, guild: u64, user: u64, presence: Value<'_>) {
         let [status, told] = presence.get_all(["status", "user"]);
-        self.set(Key::new(Kind::Presence, guild, user), (!says_offline(status)).then_some(presence));
+        if says_offline(status) {
+            self.gone_offline(guild, user);
+        } else {
+            self.set(Key::new(Kind::Presence, guild, user), Some(presence));
+        }
         if let Some(told) = told {
             self.tell_user(guild, user, told);
         }
+    }
+
+    /// Somebody was told to be offline.
+    pub(crate) fn gone_offline(&mut self, guild: u64, user: u64) {
+        self.policy.not_online(guild, user);
+        self.set(Key::new(Kind::Presence, guild, user), None);
     }
 
     /// A presence's user has mostly nothing but its id.

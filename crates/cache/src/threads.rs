@@ -16,10 +16,11 @@ const THREADS_ONLY: [u64; 2] = [15, 16];
 impl Cache {
     /// Discord docs, Gateway Events: Thread Create. It also comes for a thread that is known, when the bot is added to it.
     pub(crate) fn thread_create(&mut self, d: Value<'_>, fields: &Fields<'_>) -> Option<Change> {
-        let (guild, thread_id) = (fields.id(Field::GuildId)?, fields.get(Field::Id)?);
+        let (guild_id, thread_id) = (fields.get(Field::GuildId)?, fields.get(Field::Id)?);
+        let guild = guild_id.as_id()?;
         let thread = thread_id.as_id()?;
         let [newly_created, parent] = d.get_all(["newly_created", "parent_id"]);
-        self.put_thread(guild, thread, d);
+        self.put_thread(guild, thread, d, guild_id);
         if newly_created.and_then(Value::as_bool) == Some(true)
             && let Some(parent) = parent.and_then(Value::as_id)
         {
@@ -37,9 +38,10 @@ impl Cache {
     }
 
     pub(crate) fn thread_update(&mut self, d: Value<'_>, fields: &Fields<'_>) -> Option<Change> {
-        let (guild, thread) = (fields.id(Field::GuildId)?, fields.id(Field::Id)?);
+        let (guild_id, thread) = (fields.get(Field::GuildId)?, fields.id(Field::Id)?);
+        let guild = guild_id.as_id()?;
         let previous = self.before(Key::new(Kind::Thread, guild, thread));
-        self.put_thread(guild, thread, d);
+        self.put_thread(guild, thread, d, guild_id);
         Some(Change::previous(previous))
     }
 
@@ -53,9 +55,10 @@ impl Cache {
 
     /// Discord docs, Gateway Events: Thread List Sync. What is listed replaces all active threads of the channels named.
     pub(crate) fn thread_list_sync(&mut self, d: Value<'_>) -> Option<Change> {
-        let guild = id(d, "guild_id")?;
+        let guild_id = d.get("guild_id")?;
+        let guild = guild_id.as_id()?;
         d.get("threads")?;
-        let parents = d.get("channel_ids").map(ids);
+        let parents = d.get("channel_ids").filter(|parents| !parents.is_null()).map(ids);
         self.drop_where(Kind::Thread, guild, |thread| match (&parents, id(thread, "parent_id")) {
             (None, _) => true,
             (Some(parents), Some(parent)) => parents.contains(&parent),
@@ -63,7 +66,7 @@ impl Cache {
         });
         for thread in items(d, "threads") {
             if let Some(thread_id) = id(thread, "id") {
-                self.put_thread(guild, thread_id, thread);
+                self.put_thread(guild, thread_id, thread, guild_id);
             }
         }
         for own in items(d, "members") {
@@ -110,7 +113,7 @@ impl Cache {
     }
 
     /// Keeps a thread, unless it is archived: then it is no active one. The bot's membership comes with some events only, and stays.
-    fn put_thread(&mut self, guild: u64, thread: u64, d: Value<'_>) {
+    fn put_thread(&mut self, guild: u64, thread: u64, d: Value<'_>, guild_id: Value<'_>) {
         let key = Key::new(Kind::Thread, guild, thread);
         if archived(d) {
             self.set(key, None);
@@ -122,10 +125,10 @@ impl Cache {
         };
         match own {
             Some(own) => {
-                self.set_without(key, d, &["newly_created"]);
+                self.set_in_guild(key, d, guild_id, &["newly_created"]);
                 self.edit(key, &[], &[("member", own.value())]);
             }
-            None => drop(self.set_without(key, d, &["newly_created"])),
+            None => drop(self.set_in_guild(key, d, guild_id, &["newly_created"])),
         }
     }
 }

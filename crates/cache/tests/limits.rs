@@ -218,11 +218,67 @@ fn presences_give_way_to_the_budget_first_then_messages_then_offline_members() {
     assert!(members.0 < 1000 && members.0 + members.1 == 1000, "{members:?}");
     assert!(used(&few) <= full / 2);
 
+    let online = |cache: &Cache| {
+        (1..=2)
+            .flat_map(|guild| (0..500).step_by(2).map(move |nth| (guild, nth)))
+            .filter(|(guild, nth)| cache.member(BASE + guild, BASE + guild * 10_000 + nth).is_some())
+            .count()
+    };
+    let most = fill(Some(full * 5 / 6));
+    let [presences, _, members] = counts(&most);
+    assert_eq!(presences, (0, 500), "the presences go first, and who was online is known all the same");
+    assert!(members.1 > 50 && members.1 < 490, "{members:?}");
+    assert_eq!(online(&most), 500);
+
     let none = fill(Some(1));
     let [_, _, members] = counts(&none);
     assert_eq!(members, (3, 997), "the bot, and those in voice, stay: {members:?}");
     assert!(none.member(BASE + 1, BASE + 10_003).is_some() && none.member(BASE + 1, BASE + 10_001).is_some());
     assert_eq!(none.size(Kind::Channel).count, 2);
+}
+
+#[test]
+fn who_is_told_to_be_offline_after_their_presence_gave_way_goes_before_those_who_are_not() {
+    for way in 0..3 {
+        let mut all = crowd(1, 100);
+        all["presences"] = json!([]);
+        let mut without = cache(CacheConfig::default());
+        apply(&mut without, Encoding::Etf, K::GuildCreate, &all);
+        let mut cache = cache(CacheConfig { budget_bytes: Some(used(&without) + 1500), ..CacheConfig::default() });
+        let idle = |nth: u64| json!({"user": {"id": id(10_000 + nth)}, "status": "idle", "activities": [{"name": "x".repeat(300)}]});
+        all["presences"] = (0..100).map(idle).collect();
+        apply(&mut cache, Encoding::Etf, K::GuildCreate, &all);
+        assert!(cache.evicted(Kind::Presence) > 90);
+        let left = |cache: &Cache, nth: u64| cache.member(BASE + 1, BASE + 10_000 + nth).is_none();
+        assert!((0..100).all(|nth| !left(&cache, nth)), "all are online");
+        let off: Vec<u64> = (0..100).step_by(5).collect();
+        let user = |nth: &u64| json!({"user": {"id": id(10_000 + nth)}, "status": "offline", "activities": []});
+        match way {
+            0 => off.iter().for_each(|nth| {
+                let mut told = user(nth);
+                told["guild_id"] = id(1).into();
+                apply(&mut cache, Encoding::Etf, K::PresenceUpdate, &told);
+            }),
+            1 => {
+                let presences: Vec<Json> = off.iter().map(user).collect();
+                let chunk = json!({"guild_id": id(1), "members": [], "presences": presences, "chunk_index": 0, "chunk_count": 1});
+                drop(apply(&mut cache, Encoding::Json, K::GuildMembersChunk, &chunk));
+            }
+            _ => {
+                all["presences"] = off.iter().map(user).collect();
+                drop(apply(&mut cache, Encoding::Json, K::GuildCreate, &all));
+            }
+        }
+        // What cannot give way grows, until a member must go.
+        for role in 0..1000 {
+            if (0..100).any(|nth| left(&cache, nth)) {
+                break;
+            }
+            apply(&mut cache, Encoding::Etf, K::GuildRoleCreate, &json!({"guild_id": id(1), "role": {"id": id(500 + role), "name": "x"}}));
+        }
+        let gone: Vec<u64> = (0..100).filter(|nth| left(&cache, *nth)).collect();
+        assert!(!gone.is_empty() && gone.iter().all(|nth| nth % 5 == 0), "way {way}: {gone:?}");
+    }
 }
 
 #[test]

@@ -465,9 +465,15 @@ impl Looker {
         let Some(source) = self.members.get() else { return Ok(found) };
         let missing: Vec<usize> = (0..users.len()).filter(|at| found[*at].is_none()).collect();
         let lacks: Vec<u64> = missing.iter().map(|at| users[*at]).collect();
-        // A guild that the bot is not in has no members to ask for.
-        if lacks.is_empty() || !self.on_guild(bot, guild, move |cache| cache.is_in(guild)).await? {
+        if lacks.is_empty() {
             return Ok(found);
+        }
+        match self.on_guild(bot, guild, move |cache| cache.is_in(guild).then(|| cache.has_outage(guild))).await? {
+            // A guild that the bot is not in has no members to ask for.
+            None => return Ok(found),
+            // Discord answers nothing of one that has an outage: nobody needs to wait for that.
+            Some(true) => return Err(LookError::MembersUnknown { guild }),
+            Some(false) => {}
         }
         match source.ask(bot, guild, &lacks).await {
             Asked::Nobody => {}

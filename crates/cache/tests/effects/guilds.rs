@@ -25,7 +25,7 @@ pub(crate) fn rows() -> Vec<Row> {
             .gives(Ask::One(Kind::Role, 20), guild()["roles"][1].clone())
             .gives(Ask::Emojis, guild()["emojis"].clone())
             .gives(Ask::Stickers, guild()["stickers"].clone())
-            .gives(Ask::Channel(12), guild()["channels"][2].clone())
+            .gives(Ask::Channel(12), here(guild()["channels"][2].clone()))
             .gives(Ask::Channel(41), thread(41))
             .gives(Ask::Member(50), member(50))
             .gives(Ask::User(50), member(50)["user"].clone())
@@ -60,6 +60,16 @@ pub(crate) fn rows() -> Vec<Row> {
         // What no GUILD_CREATE tells of stays while nothing is in doubt.
         .gives(Ask::Count(Kind::Ban), json!(1))
         .gives(Ask::Messages(10), json!([id(80)])),
+        row(
+            K::GuildCreate,
+            "channels and threads are kept with their guild's id, which is null or not there in its lists, and stays where it is",
+            json!({"id": id(1), "channels": [{"id": id(13), "guild_id": null}, {"id": id(14), "name": "x", "guild_id": id(1), "type": 0}, {"id": id(15)}],
+                "threads": [{"id": id(43), "parent_id": id(15)}]}),
+        )
+        .gives(Ask::Channel(13), here(json!({"id": id(13)})))
+        .gives(Ask::Channel(14), here(json!({"id": id(14), "name": "x", "type": 0})))
+        .gives(Ask::Channel(15), here(json!({"id": id(15)})))
+        .gives(Ask::Channel(43), here(json!({"id": id(43), "parent_id": id(15)}))),
         row(
             K::GuildCreate,
             "told again, who is said to be offline has no presence any more",

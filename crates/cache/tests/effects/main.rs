@@ -52,8 +52,9 @@ fn guild_object() -> Json {
 }
 
 /// A channel, after the messages of the world.
+/// As it is kept: GUILD_CREATE does not say of its channels which guild they are in.
 fn channel(at: usize) -> Json {
-    let channel = guild()["channels"][at].clone();
+    let channel = table::here(guild()["channels"][at].clone());
     if at == 0 { table::with(&channel, json!({"last_message_id": id(80)})) } else { channel }
 }
 
@@ -62,7 +63,7 @@ fn member(user: u64) -> Json {
 }
 
 fn thread(thread: u64) -> Json {
-    guild()["threads"][(thread - 40) as usize].clone()
+    table::here(guild()["threads"][(thread - 40) as usize].clone())
 }
 
 fn message() -> Json {

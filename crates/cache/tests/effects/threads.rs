@@ -10,7 +10,7 @@ use crate::{channel, guild, member, thread, world};
 
 pub(crate) fn rows() -> Vec<Row> {
     let post = here(json!({"id": id(44), "parent_id": id(12), "type": 11, "thread_metadata": {"archived": false}}));
-    let forum = |last: u64| with(&guild()["channels"][2], json!({"last_message_id": id(last)}));
+    let forum = |last: u64| with(&channel(2), json!({"last_message_id": id(last)}));
     let update = here(without(&with(&thread(40), json!({"name": "chat"})), &["member"]));
     let archived = with(&update, json!({"thread_metadata": {"archived": true}}));
     let own = here(json!({"id": id(40), "user_id": id(99), "flags": 3}));
@@ -46,7 +46,10 @@ pub(crate) fn rows() -> Vec<Row> {
         )
         .gone(Ask::Channel(40))
         .gives(Ask::Channel(41), thread(41))
-        .gives(Ask::Channel(43), json!({"id": id(43), "parent_id": id(10), "member": {"id": id(43), "user_id": id(99), "flags": 3}})),
+        .gives(Ask::Channel(43), here(json!({"id": id(43), "parent_id": id(10), "member": {"id": id(43), "user_id": id(99), "flags": 3}}))),
+        row(K::ThreadListSync, "channels that are null are as if there were none", here(json!({"channel_ids": null, "threads": [{"id": id(43)}]})))
+            .gives(Ask::Count(Kind::Thread), json!(1))
+            .gives(Ask::Channel(43), here(json!({"id": id(43)}))),
         row(K::ThreadListSync, "without channels it is about all", here(json!({"threads": [thread(41)], "members": []})))
             .gives(Ask::Count(Kind::Thread), json!(1))
             .gives(Ask::Channel(41), thread(41)),

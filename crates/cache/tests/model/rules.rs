@@ -139,10 +139,10 @@ impl Guild {
         self.member_count = self.member_count.map(|count| (count + by).max(0));
     }
 
-    fn put_thread(&mut self, d: &Json) {
+    fn put_thread(&mut self, guild: &Json, d: &Json) {
         let id = number(&d["id"]);
         let own = self.objects.get(&(Kind::Thread, id)).and_then(|thread| thread.get("member").cloned());
-        let mut thread = without(d, &["newly_created"]);
+        let mut thread = without(&in_guild(d, guild), &["newly_created"]);
         if let (Some(own), None) = (own, d.get("member")) {
             thread["member"] = own;
         }
@@ -319,6 +319,7 @@ impl Model {
                     Kind::VoiceState => drop(known.set(kind, number(&item["user_id"]), Some(item.clone()))),
                     Kind::Sound => drop(known.set(kind, number(&item["sound_id"]), Some(item.clone()))),
                     Kind::Thread if archived(item) => {}
+                    Kind::Channel | Kind::Thread => drop(known.set(kind, number(&item["id"]), Some(in_guild(item, &d["id"])))),
                     _ => drop(known.set(kind, number(&item["id"]), Some(item.clone()))),
                 }
             }
@@ -573,7 +574,7 @@ impl Guild {
                 return previous;
             }
             K::ThreadCreate => {
-                self.put_thread(d);
+                self.put_thread(&d["guild_id"], d);
                 let parent = d.get("parent_id").map(number)?;
                 let forum = self.objects.get_mut(&(Kind::Channel, parent)).filter(|parent| parent["type"] == json!(15))?;
                 if d.get("newly_created") == Some(&json!(true)) && forum.get("last_message_id").and_then(maybe).is_none_or(|last| last < id)
@@ -583,7 +584,7 @@ impl Guild {
             }
             K::ThreadUpdate => {
                 let previous = self.objects.get(&(Kind::Thread, id)).cloned();
-                self.put_thread(d);
+                self.put_thread(&d["guild_id"], d);
                 return previous;
             }
             K::ThreadDelete => return self.set(Kind::Thread, id, None),
@@ -592,7 +593,7 @@ impl Guild {
                 self.objects.retain(|(kind, _), thread| {
                     *kind != Kind::Thread || parents.is_some_and(|parents| !parents.contains(&thread["parent_id"]))
                 });
-                list(d, "threads").iter().for_each(|thread| self.put_thread(thread));
+                list(d, "threads").iter().for_each(|thread| self.put_thread(&d["guild_id"], thread));
                 list(d, "members").iter().for_each(|own| self.edit(Kind::Thread, number(&own["id"]), "member", own));
             }
             K::ThreadMemberUpdate => {
@@ -604,4 +605,13 @@ impl Guild {
         }
         None
     }
+}
+
+/// A channel or thread with its guild's id, which may be left out in lists.
+fn in_guild(told: &Json, guild: &Json) -> Json {
+    let mut told = told.clone();
+    if told["guild_id"].is_null() {
+        told["guild_id"] = guild.clone();
+    }
+    told
 }

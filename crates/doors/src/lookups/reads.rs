@@ -12,7 +12,7 @@ use trunkline_wire::pylon::discord::v1::model::EmojiData;
 use trunkline_wire::pylon::discord::v1::model::presence_data::OnlineStatus;
 
 use crate::access::Scope;
-use crate::look::{BotEntry, Caches};
+use crate::look::{BotEntry, Caches, LookError, Looker};
 use crate::lookups::Lookups;
 use crate::lookups::call::{BotCall, refused};
 
@@ -79,8 +79,39 @@ pub(super) fn voice_states(cache: &Cache, guild: u64, channel: u64, after: u64) 
     VoiceStep { found: found.collect(), next }
 }
 
+/// Some users over all of a bot's cores, as far as the caller may see them, into the places of those that are not known, or may be old: from
+/// a core that is sure of a user before one that is not, and from the one of the lowest shard before others, since Discord tells of the bot
+/// itself there (USER_UPDATE names no guild, and what names none comes over shard 0).
+///
+/// # Errors
+/// As [`Looker::on_cores`].
+pub(crate) async fn fill_users(
+    looker: &Looker,
+    bot: &BotEntry,
+    scope: &Scope,
+    users: &[u64],
+    known: &mut [Option<Found>],
+) -> Result<(), LookError> {
+    let (entry, scope, users) = (bot.clone(), scope.clone(), users.to_vec());
+    let look = move |caches: &mut dyn Caches, shards: &[ShardId]| {
+        let lowest = shards.iter().map(|shard| shard.index).min();
+        let found: Vec<Option<Found>> = users.iter().map(|user| known_user(caches, shards, &entry, &scope, *user)).collect();
+        (lowest, found)
+    };
+    let mut answers = looker.on_cores(bot.id, look).await?;
+    answers.sort_by_key(|(lowest, _)| *lowest);
+    for (_, answer) in answers {
+        for (place, found) in known.iter_mut().zip(answer) {
+            if place.as_ref().is_none_or(|known| known.stale) && found.is_some() {
+                *place = found;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A user as a core knows it, if the caller may see a guild in which it is a member; the bot's own user always.
-pub(crate) fn known_user(caches: &mut dyn Caches, shards: &[ShardId], bot: &BotEntry, scope: &Scope, user: u64) -> Option<Found> {
+fn known_user(caches: &mut dyn Caches, shards: &[ShardId], bot: &BotEntry, scope: &Scope, user: u64) -> Option<Found> {
     // All of a bot's shards on a core share their users.
     let any = caches.cache(*shards.first()?)?;
     if user == bot.id {
@@ -122,20 +153,8 @@ impl Lookups {
             // Users are known by their memberships.
             call.keeps(Kind::Member)?;
         }
-        let (entry, scope) = (call.bot.clone(), call.scope.clone());
-        let wanted = users.len();
-        let look = move |caches: &mut dyn Caches, shards: &[ShardId]| -> Vec<Option<Found>> {
-            users.iter().map(|user| known_user(caches, shards, &entry, &scope, *user)).collect()
-        };
-        let mut merged: Vec<Option<Found>> = vec![None; wanted];
-        for answer in call.looker.on_cores(call.bot.id, look).await.map_err(refused)? {
-            for (place, found) in merged.iter_mut().zip(answer) {
-                // A core that is sure of it before one that is not.
-                if place.as_ref().is_none_or(|known| known.stale) && found.is_some() {
-                    *place = found;
-                }
-            }
-        }
+        let mut merged: Vec<Option<Found>> = vec![None; users.len()];
+        fill_users(call.looker, &call.bot, &call.scope, &users, &mut merged).await.map_err(refused)?;
         Ok(merged)
     }
 

@@ -10,8 +10,8 @@ use super::change::{delete_parts, kind_of};
 use super::guild::{GUILD_LISTS, whole_guild};
 use super::query::{Answer, Answering, Page, Query, StateError, StateSource, Written};
 use crate::access::Scope;
-use crate::look::{Caches, LookError, Looker, in_steps};
-use crate::lookups::reads::known_user;
+use crate::look::{LookError, Looker, in_steps};
+use crate::lookups::reads::fill_users;
 
 /// Threads that one look goes through: what a core answers between two frames. Discord lets a guild have 1 000 active ones.
 const THREADS_AT_ONCE: usize = 4_096;
@@ -222,6 +222,8 @@ impl Asked<'_> {
     fn bots(&self) -> Result<(Vec<u64>, bool)> {
         let directory = self.live.looker.directory();
         let (bots, all) = match self.bot {
+            // Whether there is such a bot is nothing to tell whom it is none of.
+            Some(bot) if !self.scope.allows_bot(bot) => (Vec::new(), true),
             Some(bot) => (vec![directory.bot(bot)?.id], true),
             None => {
                 let bots = directory.bots();
@@ -273,17 +275,7 @@ impl Asked<'_> {
         let (bots, all) = self.bots()?;
         for bot in bots {
             let entry = self.live.looker.directory().bot(bot)?;
-            let (users, scope) = (users.clone(), self.scope.clone());
-            let look = move |caches: &mut dyn Caches, shards: &[ShardId]| -> Vec<Option<Found>> {
-                users.iter().map(|user| known_user(caches, shards, &entry, &scope, *user)).collect()
-            };
-            for answer in self.live.looker.on_cores(bot, look).await? {
-                for (place, found) in merged.iter_mut().zip(answer) {
-                    if place.as_ref().is_none_or(|known| known.stale) && found.is_some() {
-                        *place = found;
-                    }
-                }
-            }
+            fill_users(&self.live.looker, &entry, self.scope, &users, &mut merged).await?;
         }
         if all || merged.iter().all(Option::is_some) { Ok(merged) } else { Err(starting()) }
     }

@@ -159,4 +159,11 @@ async fn a_member_that_the_cache_lacks_is_asked_for_and_then_found() {
     // Not known is something else than not there.
     let silent = world.cache().await.get_guild_member(of_guild(GUILD, GetGuildMemberRequest { user_id: 97 })).await.unwrap_err();
     assert_eq!(silent.code(), tonic::Code::Unavailable, "{silent}");
+    // Of a guild with an outage Discord says nothing: it is not even asked.
+    assert_eq!(asked.asked.load(Ordering::Relaxed), 3);
+    world.tell(BOT, GUILD, EventKind::GuildDelete, serde_json::json!({"id": GUILD.to_string(), "unavailable": true})).await;
+    let known = world.cache().await.get_guild_member(of_guild(GUILD, GetGuildMemberRequest { user_id: 99 })).await.unwrap().into_inner();
+    assert!(known.member.is_some() && known.stale);
+    let away = world.cache().await.get_guild_member(of_guild(GUILD, GetGuildMemberRequest { user_id: 98 })).await.unwrap_err();
+    assert_eq!((away.code(), asked.asked.load(Ordering::Relaxed)), (tonic::Code::Unavailable, 3), "{away}");
 }

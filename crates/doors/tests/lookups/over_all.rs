@@ -30,6 +30,21 @@ async fn a_user_is_found_wherever_it_is_a_member_and_the_bot_itself_always() {
 }
 
 #[tokio::test]
+async fn the_bot_itself_is_as_the_shard_tells_that_hears_of_its_changes() {
+    for changed in [0, 1] {
+        let world = World::filled().await;
+        // Over shard 1 alone it is never told: there it is from that shard's READY, which may be days old.
+        let d = json!({"id": BOT.to_string(), "username": "renamed"});
+        let guild = [GUILD, GUILD_B][changed as usize];
+        world.tell(BOT, guild, EventKind::UserUpdate, d).await;
+        let user = world.gateway().await.find_user(FindUserRequest { user_id: BOT }).await.unwrap().into_inner().user.unwrap();
+        assert_eq!(user.username, if changed == 0 { "renamed" } else { "the bot" });
+        let (status, body) = world.http(&format!("users/{BOT}")).await;
+        assert!(status.as_u16() == 200 && body.contains(&user.username), "{status} {body}");
+    }
+}
+
+#[tokio::test]
 async fn a_user_is_only_as_old_as_the_newest_guild_that_tells_of_it() {
     let world = World::filled().await;
     world.looker.on_guild(BOT, GUILD, |cache| cache.ready(&[GUILD])).await.unwrap();

@@ -60,9 +60,9 @@ pub fn replace(base: Value<'_>, update: Value<'_>, without: Without<'_>, out: &m
     lay(base, update, without, true, out)
 }
 
-/// The packed map `base` with the packed `value` under `key` behind its own entries, in a room of exactly its size. `None` where it has the key
-/// already, where that is none of the known ones, and for what is no map with atom keys.
-pub fn with_last(base: Value<'_>, key: &str, value: Value<'_>) -> Option<Vec<u8>> {
+/// Appends the packed map `base` with the packed `value` under `key` behind its own entries; asks for no more room than that takes. `None` and
+/// nothing appended where it has the key already, where that is none of the known ones, and for what is no map with atom keys.
+pub fn with_last(base: Value<'_>, key: &str, value: Value<'_>, out: &mut Vec<u8>) -> Option<()> {
     if base.encoding() != Encoding::Packed || value.encoding() != Encoding::Packed {
         return None;
     }
@@ -75,13 +75,14 @@ pub fn with_last(base: Value<'_>, key: &str, value: Value<'_>) -> Option<Vec<u8>
     let contents = base.get(known.start..)?;
     let (count, size) = (known.count + 1, contents.len() + 1 + value.len());
     let head = put::head_bytes(count, size);
-    let mut out = Vec::with_capacity(head + size);
+    out.reserve_exact(head + size);
+    let at = out.len();
     out.extend_from_slice([0; super::HEAD32].get(..head)?);
     out.extend_from_slice(contents);
     out.push(code as u8);
     out.extend_from_slice(value);
-    put::end(Form::AtomMap, 0, head as u8, count, &mut out);
-    Some(out)
+    put::end(Form::AtomMap, at, head as u8, count, out);
+    Some(())
 }
 
 /// A value that is another one: where the old one lies in the base, and the new one in the update.
@@ -717,13 +718,20 @@ mod tests {
             let (base, value) = (Value::from_raw(Encoding::Packed, &base), Value::from_raw(Encoding::Packed, &value));
             let mut wanted = Vec::new();
             edit::with_field(base, "member", value, &mut wanted).unwrap();
-            if let Some(got) = with_last(base, "member", value) {
+            let last = |base: &[u8], key| {
+                let base = Value::from_raw(Encoding::Packed, base);
+                let (mut out, mut more) = (Vec::new(), b"before".to_vec());
+                let [put, behind] = [&mut out, &mut more].map(|out| with_last(base, key, value, out));
+                assert_eq!((put, &more), (behind, &[b"before", &out[..]].concat()));
+                put.map(|()| out)
+            };
+            if let Some(got) = last(base.raw(), "member") {
                 assert_eq!((got.len(), &got), (got.capacity(), &wanted));
-                assert_eq!(with_last(Value::from_raw(Encoding::Packed, &got), "member", value), None);
+                assert_eq!(last(&got, "member"), None);
             } else {
                 assert!(base.is_empty());
             }
-            assert_eq!(with_last(base, "an odd key", value), None);
+            assert_eq!(last(base.raw(), "an odd key"), None);
         }
     }
 

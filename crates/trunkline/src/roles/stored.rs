@@ -120,8 +120,10 @@ impl Asked<'_> {
     /// The bot whose guild it is, as the live caches choose it: the one that is named, the only one, or the only one that has the guild.
     fn home_of(&self, homes: &Homes, guild: u64) -> Result<Option<u64>> {
         let known = homes.of.get(&guild).map_or(&[][..], Vec::as_slice);
-        let bot = match (self.bot, homes.bots.as_slice(), known) {
-            (Some(bot), bots, _) => Some(named(bot, bots)?),
+        // Of several, those that the caller may ask about.
+        let known: Vec<u64> = known.iter().copied().filter(|bot| self.scope.allows_bot(*bot)).collect();
+        let bot = match (self.bot, homes.bots.as_slice(), known.as_slice()) {
+            (Some(bot), bots, _) => self.named(bot, bots)?.or(Some(bot)),
             (None, [only], _) | (None, _, [only]) => Some(*only),
             (None, _, []) => None,
             (None, _, several) => {
@@ -132,6 +134,18 @@ impl Asked<'_> {
         match bot {
             Some(bot) if !self.scope.allows_guild(bot, guild) => Err(StateError::Forbidden(format!("guild {guild} of bot {bot}"))),
             bot => Ok(bot),
+        }
+    }
+
+    /// The bot that the caller names, if it may ask about it; whether there is such a bot is nothing to tell whom it is none of.
+    fn named(&self, bot: u64, bots: &[u64]) -> Result<Option<u64>> {
+        match bots {
+            _ if !self.scope.allows_bot(bot) => Ok(None),
+            bots if bots.contains(&bot) => Ok(Some(bot)),
+            bots => {
+                let bots: Vec<u64> = bots.iter().copied().filter(|bot| self.scope.allows_bot(*bot)).collect();
+                Err(StateError::Request(format!("bot {bot} is not in this database; its bots are {}", joined(&bots))))
+            }
         }
     }
 
@@ -150,7 +164,7 @@ impl Asked<'_> {
     async fn bots(&self) -> Result<Vec<u64>> {
         let bots = self.reader.bots().await.map_err(failed)?;
         let asked = match self.bot {
-            Some(bot) => vec![named(bot, &bots)?],
+            Some(bot) => self.named(bot, &bots)?.into_iter().collect(),
             None => bots,
         };
         Ok(asked.into_iter().filter(|bot| self.scope.allows_bot(*bot)).collect())
@@ -363,11 +377,6 @@ fn failed(error: trunkline_store::StateError) -> StateError {
         trunkline_store::StateError::Malformed(text) => StateError::Request(text),
         error => StateError::Later(error.to_string()),
     }
-}
-
-fn named(bot: u64, bots: &[u64]) -> Result<u64> {
-    let unknown = || StateError::Request(format!("bot {bot} is not in this database; its bots are {}", joined(bots)));
-    bots.contains(&bot).then_some(bot).ok_or_else(unknown)
 }
 
 /// Ids with commas between them, the first few of many.
