@@ -36,6 +36,10 @@ pub struct StateOptions {
     pub access: Access,
 }
 
+/// What is said where a path is asked with a method that it does not take.
+const OTHER_METHOD: &str =
+    "this path does not take this method; the header `allow` lists those that it takes, /v1/events/openapi.json all paths";
+
 struct Api {
     source: Arc<dyn StateSource>,
     options: StateOptions,
@@ -105,7 +109,8 @@ pub fn routes(source: Arc<dyn StateSource>, options: StateOptions) -> Router {
         .route("/guilds_count", get(guilds_count))
         .route("/user_in_guilds", get(user_in_guilds))
         .route("/user_in_guilds_has_roles", get(user_in_guilds_has_roles))
-        .route("/openapi.json", get(|| async { Format::Json.response(OPENAPI) }));
+        .route("/openapi.json", get(|| async { Format::Json.response(OPENAPI) }))
+        .method_not_allowed_fallback(|| async { (StatusCode::METHOD_NOT_ALLOWED, OTHER_METHOD) });
     let version = format!("Version: {}", options.version);
     Router::new()
         .nest("/v1/events", base.layer(DefaultBodyLimit::max(BODY_BYTES_MAX)))

@@ -84,6 +84,17 @@ async fn every_route_answers_as_the_openapi_document_says() {
                 let documented = operation["responses"].get("404").is_some();
                 assert_eq!(unknown == StatusCode::NOT_FOUND, documented, "{path}");
             }
+            let takes_body = method == "post" || path.ends_with("/delete");
+            assert_eq!(operation["responses"].get("413").is_some(), takes_body, "{method} {path}");
+            if takes_body {
+                let large = with_body(&api, &method.to_uppercase(), &uri, &" ".repeat((16 << 20) + 1)).await;
+                assert!(
+                    large.status == StatusCode::PAYLOAD_TOO_LARGE && large.text().contains("limit"),
+                    "{} {}",
+                    large.status,
+                    large.text()
+                );
+            }
             if path.contains('{') {
                 let malformed = with_body(&api, &method.to_uppercase(), &filled(path, |_| "x".to_owned()), body).await;
                 assert_eq!(malformed.status, StatusCode::BAD_REQUEST, "{method} {path}");

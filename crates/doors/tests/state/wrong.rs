@@ -30,6 +30,18 @@ async fn what_is_no_id_is_400_and_says_which() {
 }
 
 #[tokio::test]
+async fn a_method_that_a_path_does_not_take_is_405_and_says_where_to_look() {
+    let api = api(true, Format::Json);
+    for (method, path) in
+        [("DELETE", "guilds/1000"), ("POST", "guilds_count"), ("PUT", "guilds/1000/roles"), ("GET", "guilds/1000/roles/wipe")]
+    {
+        let got = with_body(&api, method, &format!("/v1/events/{path}"), "").await;
+        assert_eq!(got.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+        assert!(got.text().contains("openapi.json"), "{method} {path}: {}", got.text());
+    }
+}
+
+#[tokio::test]
 async fn a_guild_of_several_bots_wants_the_bot_named_and_an_unknown_bot_is_told() {
     let api = api(true, Format::Json);
     let got = get(&api, "/v1/events/guilds/2000").await;
