@@ -123,7 +123,7 @@ pub enum LookError {
         shard: ShardId,
     },
     /// The shard is this process's, and its core does not have it (yet, or any more).
-    #[error("shard {shard} is being started or has ended; try again in a few seconds")]
+    #[error("shard {shard} is being started or has ended (`trunkline status` says which); try again in a few seconds")]
     ShardAway {
         /// Which.
         shard: ShardId,

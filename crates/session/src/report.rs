@@ -104,7 +104,7 @@ impl fmt::Display for LostCause {
             LostCause::Closed(code) => write!(f, "Discord closed with {}", CloseCode(*code)),
             LostCause::ResumesFailed => f.write_str("several resumes in a row came to nothing for minutes"),
             LostCause::BadFrames => f.write_str("the same bad frame came again and again"),
-            LostCause::SettingsChanged => f.write_str("intents, shard count or bot were changed"),
+            LostCause::SettingsChanged => f.write_str("intents, shard count, bot or the kinds of objects that are kept were changed"),
             LostCause::Asked => f.write_str("a new session was asked for"),
         }
     }

@@ -45,7 +45,8 @@ impl Kv {
     pub(crate) fn open(dir: &Path, cache_bytes: usize, existing: bool) -> Result<(Kv, u64, u64), OpenError> {
         let path = dir.join("state.redb");
         let has_state = path.exists();
-        if !has_state && existing && dir.join("journal").metadata().is_ok_and(|file| file.len() > 16) {
+        // The journal is made after it, so where that lies, empty as after a clean stop or not, it was there too.
+        if !has_state && existing && dir.join("journal").exists() {
             return Err(OpenError::Corrupt { path: dir.to_owned(), what: "the file state.redb is missing".to_owned() });
         }
         if !has_state {

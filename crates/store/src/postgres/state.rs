@@ -77,9 +77,25 @@ pub struct StateReader(Arc<Inner>);
 struct Inner {
     address: Address,
     codec: Option<RowCodec>,
-    slots: Vec<tokio::sync::Mutex<Slot>>,
+    lanes: Vec<Lane>,
     turn: AtomicUsize,
     down: std::sync::Mutex<Option<Instant>>,
+}
+
+/// One connection, and how many lookups wait for its answers.
+#[derive(Default)]
+struct Lane {
+    slot: tokio::sync::Mutex<Slot>,
+    waiting: AtomicUsize,
+}
+
+/// A lookup that waits, until it is dropped.
+struct Waiting<'a>(&'a Lane);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -136,10 +152,10 @@ impl StateReader {
                 });
             }
         }
-        let mut slots: Vec<tokio::sync::Mutex<Slot>> = Vec::new();
-        slots.resize_with(CONNECTIONS, Default::default);
-        slots[0].get_mut().conn = Some(Arc::new(conn));
-        let inner = Inner { address, codec: options.rows, slots, turn: AtomicUsize::new(0), down: std::sync::Mutex::default() };
+        let mut lanes: Vec<Lane> = Vec::new();
+        lanes.resize_with(CONNECTIONS, Default::default);
+        lanes[0].slot.get_mut().conn = Some(Arc::new(conn));
+        let inner = Inner { address, codec: options.rows, lanes, turn: AtomicUsize::new(0), down: std::sync::Mutex::default() };
         Ok(StateReader(Arc::new(inner)))
     }
 
@@ -583,10 +599,12 @@ impl StateReader {
     }
 
     pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, StateError> {
-        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed) % CONNECTIONS;
+        let lane = self.0.lane();
+        lane.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(lane);
         let mut again = true;
         loop {
-            let done = match self.0.conn(turn).await {
+            let done = match self.0.conn(lane).await {
                 Ok(conn) => conn.query(sql, parameters).await,
                 Err(fault) => Err(fault),
             };
@@ -599,7 +617,7 @@ impl StateReader {
                     return Err(StateError::Malformed(format!("the store does not take that: {}", self.0.address.scrub(fault.why))));
                 }
                 Err(fault) => {
-                    self.0.slots[turn].lock().await.conn = None;
+                    lane.slot.lock().await.conn = None;
                     // A connection that broke while nobody used it is no news.
                     if fault.kind != FaultKind::Away || !std::mem::take(&mut again) {
                         return Err(StateError::Unavailable(self.0.told(fault)));
@@ -611,8 +629,16 @@ impl StateReader {
 }
 
 impl Inner {
-    async fn conn(&self, turn: usize) -> Result<Arc<Conn>, Fault> {
-        let mut slot = self.slots[turn].lock().await;
+    /// The connection for which the fewest wait: one that somebody's lock holds up holds nobody up but those who came before. Of several in turn.
+    fn lane(&self) -> &Lane {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let (before, behind) = self.lanes.split_at(turn % self.lanes.len());
+        let fewest = behind.iter().chain(before).min_by_key(|lane| lane.waiting.load(Ordering::Relaxed));
+        fewest.unwrap_or(&self.lanes[0])
+    }
+
+    async fn conn(&self, lane: &Lane) -> Result<Arc<Conn>, Fault> {
+        let mut slot = lane.slot.lock().await;
         if let Some(conn) = &slot.conn
             && !conn.is_closed()
         {

@@ -1,5 +1,6 @@
 //! From the flat document to typed values, noting every problem on the way.
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,16 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// A file of certificates that can be read.
+    fn ca_file(&mut self) -> Option<PathBuf> {
+        let file = PathBuf::from(self.text("discord.ca_file")?);
+        if let Err(error) = std::fs::File::open(&file).and_then(|mut file| file.read(&mut [0])) {
+            let origin = self.entry("discord.ca_file").map_or(Origin::Default, |entry| entry.origin);
+            self.problem(&origin, "discord.ca_file", format!("cannot read {}: {error}", file.display()));
+        }
+        Some(file)
+    }
+
     fn config(&mut self) -> Option<Config> {
         let discord = DiscordConfig {
             api: self.api(),
@@ -64,7 +75,7 @@ impl Reader<'_> {
                 "discord.compress",
                 &[("zstd-stream", Compression::ZstdStream), ("zlib-stream", Compression::ZlibStream), ("none", Compression::None)],
             ),
-            ca_file: self.text("discord.ca_file").map(PathBuf::from),
+            ca_file: self.ca_file(),
         };
         let listen = ListenConfig {
             clients: self.address("listen.clients"),
@@ -92,6 +103,11 @@ impl Reader<'_> {
             sync: self.sync(),
             unsaved_bytes: self.bytes("store.unsaved_bytes").unwrap_or(StoreConfig::UNSAVED_BYTES),
         };
+        let database = ["store.url", "store.url_file"].iter().any(|way| self.document.entries.contains_key(*way));
+        if self.without_bots && !database {
+            let text = "is missing: --roles state reads PostgreSQL; set it (or store.url_file) to the database of the process that holds the shards";
+            self.problem(&Origin::Default, "store.url", text.to_owned());
+        }
         let cores = self.cores();
         let level = self.text("log.level").unwrap_or_default();
         if let Some(problem) = crate::logging::problem(&level) {

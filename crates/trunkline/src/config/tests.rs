@@ -143,6 +143,21 @@ fn a_database_is_told_by_url_or_file_and_never_beside_a_directory() {
 }
 
 #[test]
+fn what_a_start_would_stumble_over_is_told_before_it() {
+    let all = problems("[discord]\nca_file = \"/no/such/file.pem\"\n[[bots]]\ntoken = \"a.b.c\"\n");
+    assert!(all.len() == 1 && all[0].contains("discord.ca_file: cannot read /no/such/file.pem"), "{all:#?}");
+    let dir = tempfile::tempdir().expect("a folder");
+    let all = problems(&format!("[discord]\nca_file = \"{}\"\n[[bots]]\ntoken = \"a.b.c\"\n", dir.path().display()));
+    assert!(all.len() == 1 && all[0].contains("discord.ca_file"), "a folder: {all:#?}");
+    // A process that reads the database alone needs one.
+    let state = |text: &str| parse(&Sources { without_bots: true, ..file(text) });
+    let all = state("").expect_err("no database");
+    assert!(all.len() == 1 && all[0].to_string().contains("store.url: is missing: --roles state"), "{all:#?}");
+    assert!(state("[store]\nurl = \"postgres://me@db.example/trunk\"\n").is_ok());
+    assert_eq!(state("[store]\nurl = \"mysql://h\"\n").expect_err("another kind").len(), 1);
+}
+
+#[test]
 fn a_databases_password_is_shown_to_nobody() {
     let mut sources = file("[[bots]]\ntoken = \"a.b.c\"\n");
     sources.environment = vec![("TRUNKLINE_STORE_URL".to_owned(), "postgres://me:s3cret@db.example/trunk".to_owned())];

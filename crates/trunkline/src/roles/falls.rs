@@ -123,7 +123,10 @@ pub async fn watch(shared: Shared, mut stopping: watch::Receiver<bool>) {
 fn line(group: &str, sums: &Sums, within: Option<Duration>) -> String {
     let causes = GapCause::ALL.iter().zip(sums.by_cause).filter(|(_, events)| *events > 0);
     let causes: Vec<_> = causes.map(|(cause, events)| format!("{} {events}", cause.as_str())).collect();
-    let mut line = format!("group {group} fell behind its limits and lost {} events in {} gaps", sums.events, sums.gaps);
+    let bounded = |cause: &GapCause| matches!(cause, GapCause::LogBytes | GapCause::LogDisk | GapCause::LogAge);
+    let own: u64 = GapCause::ALL.iter().zip(sums.by_cause).filter(|(cause, _)| bounded(cause)).map(|(_, events)| events).sum();
+    let how = if own > 0 { "fell behind its limits and lost" } else { "lost" };
+    let mut line = format!("group {group} {how} {} events in {} gaps", sums.events, sums.gaps);
     // Writing to a String cannot fail.
     if !causes.is_empty() {
         write!(line, " ({})", causes.join(", ")).ok();
@@ -131,7 +134,10 @@ fn line(group: &str, sums: &Sums, within: Option<Duration>) -> String {
     if let Some(within) = within {
         write!(line, " in the last {}", age(u64::try_from(within.as_millis()).unwrap_or(u64::MAX))).ok();
     }
-    line.push_str("; it is told. Let more workers consume it, or raise its limits");
+    line.push_str("; it is told");
+    if own > 0 {
+        line.push_str(". Let more workers consume it, or raise its limits");
+    }
     line
 }
 
@@ -175,6 +181,15 @@ mod tests {
              it, or raise its limits"
         );
         assert!(lines[1].contains("lost 9660 events in 1020 gaps (log_disk 60, log_age 9600) in the last 1m 0s; "), "{}", lines[1]);
+        // What it could do nothing about is not laid at its door.
+        falls.note(0, &gap(GapCause::StoreFailed, 7));
+        let (sums, within) = told.due(falls.read(0), began + Duration::from_secs(1_000), true).unwrap();
+        assert!(line("g", &sums, within).contains("Let more workers consume it"), "others of the last minute are");
+        falls.note(0, &gap(GapCause::StoreFailed, 7));
+        let (sums, _) = told.due(falls.read(0), began + Duration::from_secs(2_000), true).unwrap();
+        assert_eq!(line("g", &sums, None), "group g lost 7 events in 1 gaps (store_failed 7); it is told");
+        let began = began + Duration::from_secs(2_000);
+        falls.note(0, &gap(GapCause::LogDisk, 1));
         // The end tells what is left, and only if there is any.
         let end = began + Duration::from_secs(180);
         assert!(told.due(falls.read(0), end, true).is_some());

@@ -6,6 +6,7 @@
 //! A shard's part of a checkpoint is one unit and is written in one commit. A core's checkpoint is not: its shards stand at positions of
 //! their own, so a large one is written as several commits, each of whole shards, and may succeed for the first of them only.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -187,19 +188,25 @@ struct Told {
 
 fn write(store: &Store, stats: &KeeperStats, mut jobs: mpsc::UnboundedReceiver<Job>) {
     let mut told: Option<Told> = None;
+    // Shards whose last checkpoint failed: while there is one, that others are written (a lock may be on one table) heals nothing.
+    let mut failing: HashSet<ShardKey> = HashSet::new();
     while let Some(job) = jobs.blocking_recv() {
         match job {
             Job::Commit { parts, answer } => {
                 let began = Instant::now();
                 let (located, failed) = commit_all(&parts, COMMIT_BYTES, |parts| commit(store, stats, parts));
                 stats.busy_us.fetch_add(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+                let written = failed.as_ref().map_or(parts.len(), |(from, _)| *from);
+                note_written(&mut failing, parts.iter().map(|part| part.key), written);
                 let failed = match failed {
                     None => {
                         stats.commits.fetch_add(1, Ordering::Relaxed);
-                        if let Some(told) = told.take() {
-                            tracing::info!("the store takes checkpoints again, after {:.1} s", told.since.elapsed().as_secs_f64());
+                        if failing.is_empty() {
+                            if let Some(told) = told.take() {
+                                tracing::info!("the store takes checkpoints again, after {:.1} s", told.since.elapsed().as_secs_f64());
+                            }
+                            stats.failing.store(false, Ordering::Relaxed);
                         }
-                        stats.failing.store(false, Ordering::Relaxed);
                         None
                     }
                     Some((from, error)) => {
@@ -213,7 +220,7 @@ fn write(store: &Store, stats: &KeeperStats, mut jobs: mpsc::UnboundedReceiver<J
                         // Said once a minute, not once a checkpoint; the words of a server that goes down change from one to the next.
                         if told.as_ref().is_none_or(|told| told.kind != kind || told.at.elapsed() > Duration::from_secs(60)) {
                             tracing::error!("checkpoint not written, events go on: {text}");
-                            let since = told.map_or_else(Instant::now, |told| told.since);
+                            let since = told.map_or(began, |told| told.since);
                             told = Some(Told { kind, at: Instant::now(), since });
                         }
                         Some((from, text))
@@ -224,6 +231,7 @@ fn write(store: &Store, stats: &KeeperStats, mut jobs: mpsc::UnboundedReceiver<J
             }
             Job::Forget { key } => match store.forget_shard(key) {
                 Ok(()) => {
+                    failing.remove(&key);
                     tracing::info!(bot = %key.bot, shard = %format_args!("{}/{}", key.index, key.count), "all events of the old shard count are acknowledged; it is forgotten")
                 }
                 Err(error) => tracing::warn!("what is left of an old shard count stays in the store: {error}"),
@@ -233,6 +241,17 @@ fn write(store: &Store, stats: &KeeperStats, mut jobs: mpsc::UnboundedReceiver<J
     }
     if let Err(error) = store.sync() {
         tracing::error!("the store could not be synced to disk at the end: {error}");
+    }
+}
+
+/// Of the shards of a commit the first ones were written, and the others were not.
+fn note_written(failing: &mut HashSet<ShardKey>, shards: impl Iterator<Item = ShardKey>, written: usize) {
+    for (nth, shard) in shards.enumerate() {
+        if nth < written {
+            failing.remove(&shard);
+        } else {
+            failing.insert(shard);
+        }
     }
 }
 
@@ -338,6 +357,18 @@ mod tests {
             release_below: 0,
             release_segments: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_shard_that_is_written_heals_no_other_one() {
+        let key = |index| part(index, 1).key;
+        let mut failing = HashSet::new();
+        note_written(&mut failing, [key(0), key(1), key(2)].into_iter(), 1);
+        assert_eq!(failing, HashSet::from([key(1), key(2)]));
+        note_written(&mut failing, [key(3), key(4)].into_iter(), 2);
+        assert_eq!(failing.len(), 2, "another core's were written");
+        note_written(&mut failing, [key(1), key(2)].into_iter(), 2);
+        assert!(failing.is_empty());
     }
 
     fn sizes(parts: &[ShardPart], fails_at: usize) -> (Vec<Vec<u32>>, Located, Option<(usize, usize)>) {
