@@ -135,7 +135,8 @@ impl Cache {
             self.taken_away(guild, unavailable);
             return change;
         }
-        let doubtful = self.doubtful(guild);
+        // After an outage in one and the same session nothing was missed that is not told now: lists of members and presences are partial then too.
+        let doubtful = known.is_some_and(|state| state.stale);
         // Nothing can be left over in a guild of which nothing was known: most GUILD_CREATEs are a start's.
         let empty = self.counts(guild).next().is_none();
         let member_count = member_count.and_then(Value::as_i64);
@@ -213,6 +214,10 @@ impl Cache {
             return Some(Change::NONE);
         }
         let key = Key::of_guild(Kind::Guild, guild);
+        // Of one that was only named a part would look like the guild: its GUILD_CREATE has all of it.
+        if !self.has(key) && self.state(guild).is_some_and(|state| state.awaited || state.unavailable) {
+            return Some(Change::NONE);
+        }
         let previous = self.before(key);
         self.merge(key, d, SPLIT);
         if let Some(roles) = roles.filter(|roles| roles.kind() == TermKind::List) {

@@ -21,8 +21,9 @@
 //! # Sessions
 //! A session that is not resumed may have missed anything. [`Cache::ready`] makes every guild stale: lookups answer and say so, updates
 //! carry no previous object, and the guild's GUILD_CREATE then replaces everything, dropping each member, presence, voice state, message
-//! and all else that it does not confirm. The same holds for a guild that comes back from an outage. Guilds that READY does not name are
-//! gone, and so is what lies outside guilds.
+//! and all else that it does not confirm. Guilds that READY does not name are gone, and so is what lies outside guilds. A guild that comes
+//! back from an outage within a session replaces its lists, but for members and presences, of which it tells some only (discord-gateway,
+//! Guild Create).
 //!
 //! # Durable copy
 //! [`Cache::take_changes`] gives what changed since it was last asked, and [`Cache::load`] takes that back. Which guilds are awaited,

@@ -89,8 +89,9 @@ fn an_outage_keeps_the_guild_and_a_removal_takes_everything() {
         let mut back = guild();
         back["members"].as_array_mut().unwrap().remove(0);
         assert_eq!(origin(cache, encoding, &back), GuildOrigin::Available);
-        assert_eq!(cache.member(BASE + 1, BASE + 50), None, "nobody can say that it is still a member");
-        assert_eq!(cache.message(BASE + 80), None, "nor that it was not deleted");
+        let (member, message) = (cache.member(BASE + 1, BASE + 50).unwrap(), cache.message(BASE + 80).unwrap());
+        assert!(!member.stale && !message.stale, "the list of members is a part of them, and the session has missed nothing");
+        assert_eq!(cache.size(Kind::Channel).count, 3, "other lists are whole");
         assert!(!cache.guild(BASE + 1).unwrap().stale);
         assert_ne!(marked(cache), Some(true));
         // A GUILD_CREATE may tell of an outage as well.
@@ -115,6 +116,19 @@ fn an_outage_keeps_the_guild_and_a_removal_takes_everything() {
         );
         assert_eq!(origin(cache, encoding, &guild()), GuildOrigin::Joined);
     });
+}
+
+#[test]
+fn an_update_of_a_guild_that_was_only_named_does_not_make_it_look_told() {
+    for encoding in BOTH {
+        let mut cache = Cache::default();
+        cache.ready(&[BASE + 1]);
+        assert_eq!(apply(&mut cache, encoding, K::GuildUpdate, &json!({"id": id(1), "name": "early", "roles": []})), Change::default());
+        assert_eq!(cache.guild(BASE + 1), None);
+        let stub = cache.guild_or_stub(BASE + 1).unwrap();
+        assert_eq!(stub.object.value().get("unavailable").and_then(|told| told.as_bool()), Some(true));
+        assert_eq!(origin(&mut cache, encoding, &guild()), GuildOrigin::Startup);
+    }
 }
 
 #[test]

@@ -291,7 +291,7 @@ impl Model {
             return origin;
         }
         let (roles, members) = (known.ids(Kind::Role), !known.ids(Kind::Member).is_empty());
-        if !known.told() {
+        if known.stale {
             *known = Guild { gone_roles: known.gone_roles.clone(), ..Guild::default() };
             self.messages.retain(|_, message| message.guild != id);
         }
@@ -511,6 +511,7 @@ impl Guild {
 
     fn other(&mut self, kind: K, d: &Json, id: u64) -> Option<Json> {
         match kind {
+            K::GuildUpdate if self.object.is_none() && (self.awaited || self.unavailable) => {}
             K::GuildUpdate => {
                 let previous = self.whole();
                 self.object = Some(merge(self.object.as_ref(), &without(d, &["roles", "emojis", "stickers"])));
