@@ -1,6 +1,5 @@
 //! From the flat document to typed values, noting every problem on the way.
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,9 +59,16 @@ impl Reader<'_> {
     /// A file of certificates that can be read.
     fn ca_file(&mut self) -> Option<PathBuf> {
         let file = PathBuf::from(self.text("discord.ca_file")?);
-        if let Err(error) = std::fs::File::open(&file).and_then(|mut file| file.read(&mut [0])) {
+        // Opened it is by whoever reads it: it may be a pipe, which gives what it has once.
+        let why = match std::fs::metadata(&file) {
+            Ok(found) if found.is_dir() => Some("it is a directory".to_owned()),
+            Ok(_) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = why {
             let origin = self.entry("discord.ca_file").map_or(Origin::Default, |entry| entry.origin);
-            self.problem(&origin, "discord.ca_file", format!("cannot read {}: {error}", file.display()));
+            let text = format!("cannot read {}: {why}; give the path of a PEM file with the root certificate", file.display());
+            self.problem(&origin, "discord.ca_file", text);
         }
         Some(file)
     }
