@@ -96,16 +96,18 @@ impl Cache {
         }
     }
 
-    /// Takes a member that came inside another event, if it is a whole one. Guests in voice have no `joined_at`, and are no members; who they
-    /// are is told all the same.
-    pub(crate) fn refresh_member(&mut self, guild: u64, user: u64, member: Value<'_>) {
+    /// Takes a member that came inside another event: one who is known is told more of, one who is not becomes known if all of a member is told.
+    /// A guest in voice has a `joined_at` of null (Discord docs, Guild: Guild Member Object), and is met only while `here`: what tells that he
+    /// leaves may come after the event that removes him.
+    pub(crate) fn refresh_member(&mut self, guild: u64, user: u64, member: Value<'_>, here: bool) {
         let [who, joined_at] = member.get_all(["user", "joined_at"]);
         let Some(who) = who.filter(|who| own_id(*who) == Some(user)) else { return };
         let key = Key::new(Kind::Member, guild, user);
         let print = self.print_of_member(member, None, Some(who));
+        let whole = joined_at.is_some_and(|at| here || !at.is_null());
         if self.has_print(key, print) {
             self.set_user(user, who);
-        } else if joined_at.is_some_and(|at| !at.is_null()) {
+        } else if whole || self.has(key) {
             self.merge_seen_member(key, member, who, print);
         } else if self.knows(guild) {
             self.set_user(user, who);

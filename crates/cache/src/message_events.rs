@@ -118,7 +118,7 @@ impl Cache {
             self.change_message(channel, message, MessageChange::Reaction(told, own, step));
         }
         if let (Some(guild), Some(member)) = (ids.guild_id, fields.get(Field::Member)) {
-            self.refresh_member(guild, user, member);
+            self.refresh_member(guild, user, member, true);
         }
         Some(Change::NONE)
     }

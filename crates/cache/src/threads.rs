@@ -104,7 +104,7 @@ impl Cache {
             {
                 self.edit(key, &[], &[("member", own.value())]);
             }
-            self.refresh_member(guild, user, member);
+            self.refresh_member(guild, user, member, true);
             if let Some(presence) = added.get("presence").filter(|presence| user_id(*presence) == Some(user)) {
                 self.put_presence(guild, user, presence);
             }

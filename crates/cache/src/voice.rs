@@ -25,7 +25,7 @@ impl Cache {
             previous
         };
         if let Some(member) = fields.get(Field::Member) {
-            self.refresh_member(guild, user, member);
+            self.refresh_member(guild, user, member, here);
         }
         Some(Change::previous(previous))
     }

@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use harness::{Board, GROUP, IDLE_GROUP, Line, Wish, Worker, World};
+use serde_json::json;
 use trunkline::accounting::Verdict;
 use trunkline_discord::Dice;
 use trunkline_doors::client::{Received, WorkerClient, WorkerOptions};
 use trunkline_sim::{Config, Report};
 use trunkline_wire::pylon::gateway::v1::workergroup::worker_stream_closed::CloseReason;
+use trunkline_wire::trunkline::worker::v1::EventFilter;
 
 const SHARDS: u32 = 4;
 
@@ -205,4 +207,56 @@ async fn two_groups_have_their_own_positions_and_a_wrong_token_gets_in_nowhere()
     tell("the group that was away", &world, &verdict, &other);
     assert_whole(&verdict, &report, &other);
     assert!(verdict.sent > 500, "hardly any traffic: {}", verdict.sent);
+}
+
+/// Discord sends a message that only one user of a channel sees without its guild (Discord docs, Gateway: Gateway Intents). Its channel is known.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ephemeral_message_reaches_the_group_that_wants_its_guild() {
+    let world = running(0.0).await;
+    // On shard 0 of four.
+    let guild = 5_u64 << 24;
+    let (channel, direct) = (guild + 1, guild + 2);
+    let mut options = WorkerOptions::new(&world.clients.to_string(), GROUP, &world.group_token, "one-guild");
+    options.extended = true;
+    let events = ["MESSAGE_CREATE", "MESSAGE_UPDATE", "MESSAGE_DELETE"].map(str::to_owned).to_vec();
+    options.filter = Some(EventFilter { guilds: vec![guild], events, ..EventFilter::default() });
+    let mut worker = WorkerClient::connect(options).await.expect("the port is open");
+    assert!(matches!(worker.next().await, Some(Received::Joined { .. })));
+
+    let text = |id: u64| id.to_string();
+    let channels = json!([{ "id": text(channel), "type": 0, "name": "general", "last_message_id": null }]);
+    world.sim.emit_given(0, "GUILD_CREATE", json!({ "id": text(guild), "name": "one", "member_count": 1, "channels": channels }), Some(0));
+    let author = json!({ "id": text(guild + 3), "username": "ann", "global_name": null, "discriminator": "0", "avatar": null });
+    let message = |nth: u64, at: u64, flags: u64| {
+        json!({ "id": text(guild + 100 + nth), "channel_id": text(at), "flags": flags, "author": author, "content": "", "mentions": [],
+            "timestamp": "2030-05-06T07:08:09.101000+00:00", "edited_timestamp": null, "type": 0, "attachments": [], "embeds": [] })
+    };
+    let gone = |nth: u64, at: u64| json!({ "id": text(guild + 100 + nth), "channel_id": text(at) });
+    let given = [
+        ("MESSAGE_CREATE", message(0, channel, 64), true),
+        ("MESSAGE_CREATE", message(1, direct, 0), false),
+        ("MESSAGE_UPDATE", message(0, channel, 64), true),
+        ("MESSAGE_DELETE", gone(1, direct), false),
+        ("MESSAGE_DELETE", gone(0, channel), true),
+    ];
+    for (name, d, _) in &given {
+        world.sim.emit_given(0, name, d.clone(), Some(0));
+    }
+    // With its guild, as all others are: what came before it is here when this is.
+    let mut last = message(2, channel, 0);
+    last["guild_id"] = json!(text(guild));
+    world.sim.emit_given(0, "MESSAGE_CREATE", last, Some(0));
+
+    let mut got = Vec::new();
+    while got.len() < 4 {
+        let received = tokio::time::timeout(Duration::from_secs(10), worker.next()).await.expect("it comes");
+        if let Some(Received::Event(envelope)) = received {
+            let header = envelope.header.expect("every event has one");
+            assert_eq!(header.guild_id, guild, "{}", header.event_name);
+            got.push(header.event_name);
+        }
+    }
+    let mut want: Vec<_> = given.iter().filter(|(.., wanted)| *wanted).map(|(name, ..)| (*name).to_owned()).collect();
+    want.push("MESSAGE_CREATE".to_owned());
+    assert_eq!(got, want);
 }

@@ -25,7 +25,18 @@ pub(crate) fn rows() -> Vec<Row> {
         row(K::VoiceStateUpdate, "joins, and a member who was not known is", joins.clone())
             .gives(Ask::One(Kind::VoiceState, 55), joins.clone())
             .gives(Ask::Member(55), joins["member"].clone()),
-        row(K::VoiceStateUpdate, "a guest is no member", guest.clone()).gives(Ask::One(Kind::VoiceState, 54), guest).gone(Ask::Member(54)),
+        row(K::VoiceStateUpdate, "a guest is a member since no time", guest.clone())
+            .gives(Ask::One(Kind::VoiceState, 54), guest.clone())
+            .gives(Ask::Member(54), guest["member"].clone()),
+        row(K::VoiceStateUpdate, "a guest of whom nobody knew leaves", voice(54, Json::Null, guest["member"].clone()))
+            .gone(Ask::Member(54)),
+        row(
+            K::VoiceStateUpdate,
+            "tells of a member without all of it",
+            voice(50, json!(id(14)), json!({"user": {"id": id(50)}, "nick": "N"})),
+        )
+        .previous(before.clone())
+        .gives(Ask::Member(50), with(&member(50), json!({"nick": "N", "user": {"id": id(50)}}))),
         row(K::VoiceStateUpdate, "without a channel it ends", voice(50, Json::Null, Json::Null))
             .previous(before)
             .gone(Ask::One(Kind::VoiceState, 50)),

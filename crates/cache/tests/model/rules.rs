@@ -235,15 +235,14 @@ impl Model {
         self.users.insert(user, member["user"].clone());
     }
 
-    pub(crate) fn refresh_member(&mut self, guild: u64, user: u64, member: Option<&Json>) {
+    pub(crate) fn refresh_member(&mut self, guild: u64, user: u64, member: Option<&Json>, here: bool) {
         let Some(member) = member.filter(|member| maybe(&member["user"]["id"]) == Some(user)) else { return };
-        if !self.guilds.contains_key(&guild) {
-            return;
-        }
-        if member["joined_at"].is_null() {
-            self.learn(&member["user"]);
-        } else {
+        let Some(known) = self.guilds.get(&guild) else { return };
+        let whole = member.get("joined_at").is_some_and(|at| here || !at.is_null());
+        if whole || known.has(Kind::Member, user) {
             self.put_member(guild, member, false);
+        } else {
+            self.learn(&member["user"]);
         }
     }
 
@@ -445,7 +444,7 @@ impl Model {
                 let user = number(&d["user_id"]);
                 let state = (!d["channel_id"].is_null()).then(|| d.clone());
                 let previous = self.guilds.get_mut(&guild)?.set(Kind::VoiceState, user, state);
-                self.refresh_member(guild, user, d.get("member"));
+                self.refresh_member(guild, user, d.get("member"), !d["channel_id"].is_null());
                 return previous.filter(|_| told);
             }
             K::ThreadMembersUpdate => {
@@ -464,7 +463,7 @@ impl Model {
                     }
                 }
                 for added in list(d, "added_members") {
-                    self.refresh_member(guild, number(&added["user_id"]), added.get("member"));
+                    self.refresh_member(guild, number(&added["user_id"]), added.get("member"), true);
                     if !added["presence"].is_null() {
                         self.put_presence(guild, &added["presence"]);
                     }

@@ -183,7 +183,7 @@ impl Model {
             K::MessageReactionAdd | K::MessageReactionRemove => {
                 self.react(d, if kind == K::MessageReactionAdd { 1 } else { -1 });
                 if let Some(guild) = d.get("guild_id") {
-                    self.refresh_member(number(guild), number(&d["user_id"]), d.get("member"));
+                    self.refresh_member(number(guild), number(&d["user_id"]), d.get("member"), true);
                 }
                 Some(None)
             }

@@ -228,6 +228,12 @@ impl CoreState {
         let kind = d.envelope.kind;
         let body = d.envelope.d;
         let bytes = d.own_body();
+        // An ephemeral message in a guild's channel does not say which guild (Discord docs, Gateway: Gateway Intents). Looked up before the event
+        // is applied, and kept from the cache: its own rules tell such a message from those that everybody sees.
+        let mut routing = d.routing;
+        if let (None, Some(channel)) = (routing.guild_id, routing.channel_id) {
+            routing.guild_id = shard.cache.guild_of_channel(channel);
+        }
         let change = shard.cache.apply_found(kind, body, d.fields, d.routing, &bytes);
         let event = Event {
             shard: shard.id,
@@ -240,7 +246,7 @@ impl CoreState {
             body: bytes,
             previous: change.previous,
             origin: change.origin,
-            routing: d.routing,
+            routing,
             received_at_unix_us: d.received_unix_us,
             received_at: d.received_at,
         };
