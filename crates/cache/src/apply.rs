@@ -130,8 +130,8 @@ impl Cache {
 
             K::GuildEmojisUpdate => self.list_update(Kind::Emojis, d, "emojis"),
             K::GuildStickersUpdate => self.list_update(Kind::Stickers, d, "stickers"),
-            K::GuildSoundboardSoundCreate => self.upsert(Kind::Sound, d),
-            K::GuildSoundboardSoundUpdate => self.update(Kind::Sound, d),
+            K::GuildSoundboardSoundCreate => self.sound(d, false),
+            K::GuildSoundboardSoundUpdate => self.sound(d, true),
             K::GuildSoundboardSoundDelete => self.delete(Kind::Sound, d),
             K::GuildSoundboardSoundsUpdate => self.sounds_update(d),
             K::SoundboardSounds => self.sounds(d),

@@ -21,6 +21,22 @@ impl Cache {
         Some(Change::NONE)
     }
 
+    /// Discord docs, Soundboard: the `guild_id` of a sound may be missing. One that is known is in the guild that it was in; of a new one nothing can
+    /// be kept.
+    pub(crate) fn sound(&mut self, d: Value<'_>, update: bool) -> Option<Change> {
+        if d.get("guild_id").is_none() {
+            let sound = id(d, "sound_id")?;
+            let Some(guild) = self.guild_ids().find(|guild| self.has(Key::new(Kind::Sound, *guild, sound))) else {
+                return Some(Change::NONE);
+            };
+            let key = Key::new(Kind::Sound, guild, sound);
+            let previous = self.before(key).filter(|_| update);
+            self.set(key, Some(d));
+            return Some(Change::previous(previous));
+        }
+        if update { self.update(Kind::Sound, d) } else { self.upsert(Kind::Sound, d) }
+    }
+
     /// The same, where consumers get the object before.
     pub(crate) fn update(&mut self, kind: Kind, d: Value<'_>) -> Option<Change> {
         let previous = self.before(key_of(kind, d)?);

@@ -219,12 +219,15 @@ pub struct BotEntry {
     pub keeps: CacheConfig,
     /// The shards of this process, each with its core once it has one.
     pub shards: BTreeMap<u32, Option<usize>>,
+    /// Whether it is told which guilds it joins and leaves after READY: Discord docs, Gateway: List of Intents (GUILDS).
+    pub hears_of_guilds: bool,
 }
 
 impl BotEntry {
     /// A bot whose shards (`indices`) are not placed yet.
     pub fn new(id: u64, name: &str, count: u32, indices: impl IntoIterator<Item = u32>, keeps: CacheConfig) -> BotEntry {
-        BotEntry { id, name: name.into(), count, keeps, shards: indices.into_iter().map(|index| (index, None)).collect() }
+        let shards = indices.into_iter().map(|index| (index, None)).collect();
+        BotEntry { id, name: name.into(), count, keeps, shards, hears_of_guilds: true }
     }
 
     /// The shard with this index.

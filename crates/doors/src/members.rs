@@ -187,8 +187,9 @@ impl own::members_server::Members for MemberCalls {
             Ok(raw) => Some(raw),
             Err(_) => return Err(Status::invalid_argument("raw is no encoding that there is")),
         };
-        // Discord does not answer about a guild that the bot is not in. Where its shard has been told nothing yet, the call waits for it as ever.
-        if !call.is_in().await.unwrap_or(true) {
+        // Discord does not answer about a guild that the bot is not in. Where its shard has been told nothing yet, the call waits for it as ever;
+        // a bot that is not told which guilds it joins may be in it.
+        if call.bot.hears_of_guilds && !call.is_in().await.unwrap_or(true) {
             return Err(Status::not_found(format!("bot {bot} is not in guild {guild}")));
         }
         let request = MemberRequest { bot, guild, wanted, presences: asked.presences };

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
-use trunkline_sim::{Config, Fault, FaultKind};
+use trunkline_sim::{Config, Fault, FaultKind, Kind};
 use trunkline_wire::gateway::gateway_client::GatewayClient;
 use trunkline_wire::gateway::{EmptyRequest, RequestGuildMembersRequest, RestartShardRequest, ShardStatus};
 use trunkline_wire::trunkline::event::v1::Encoding;
@@ -177,6 +177,38 @@ async fn callers_who_share_a_request_get_what_each_asked_for() {
     }
     assert_eq!(chunks(&world) - before, 1, "one request for all of them");
     assert_eq!(world.sim.report().client_faults_total, 0);
+}
+
+/// Discord does not answer about a guild that the bot is not in, and tells a bot without the guilds intent of none that it joins.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guild_joined_after_ready_is_asked_about_though_only_bots_with_the_guilds_intent_are_told_of_it() {
+    for (intents, told) in [("guilds,guild_members", true), ("guild_members", false)] {
+        let mut world = world().await;
+        let guild = world.sim.guild_ids()[0];
+        world.sim.emit(1, Some(Kind::GuildDelete), Some(guild));
+        world.env.push(("TRUNKLINE_BOTS_0_INTENTS", intents));
+        world.start("");
+        world.ready().await;
+        let ask = async || {
+            let mut request = Request::new(Members::default());
+            request.metadata_mut().insert("x-trunkline-guild-id", guild.to_string().parse().expect("metadata"));
+            MembersClient::new(channel(&world).await).request_guild_members(request).await
+        };
+        if told {
+            let refused = ask().await.expect_err("the bot is not in it");
+            assert_eq!(refused.code(), Code::NotFound, "{refused}");
+        }
+        world.sim.emit(1, Some(Kind::GuildCreate), Some(guild));
+        if told {
+            until("the guild", async || state(&world, &format!("guilds/{guild}")).await.0 == 200).await;
+        }
+        let mut chunks = ask().await.expect("a stream").into_inner();
+        let mut came = 0;
+        while let Some(chunk) = chunks.message().await.expect("no error") {
+            came += chunk.members.len();
+        }
+        assert!(came.abs_diff(MEMBERS as usize) <= 1, "{intents}: {came} members came");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

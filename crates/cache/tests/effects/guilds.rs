@@ -132,6 +132,11 @@ pub(crate) fn rows() -> Vec<Row> {
         row(K::GuildSoundboardSoundUpdate, "replaces it whole", sound("honk"))
             .previous(guild()["soundboard_sounds"][0].clone())
             .gives(Ask::One(Kind::Sound, 65), sound("honk")),
+        row(K::GuildSoundboardSoundUpdate, "without its guild is found by its id", json!({"sound_id": id(65), "name": "honk"}))
+            .previous(guild()["soundboard_sounds"][0].clone())
+            .gives(Ask::One(Kind::Sound, 65), json!({"sound_id": id(65), "name": "honk"})),
+        row(K::GuildSoundboardSoundCreate, "of no guild is kept nowhere", json!({"sound_id": id(66), "name": "boo"}))
+            .gives(Ask::Count(Kind::Sound), json!(1)),
         row(K::GuildSoundboardSoundDelete, "takes it away", here(json!({"sound_id": id(65)})))
             .previous(guild()["soundboard_sounds"][0].clone())
             .gone(Ask::One(Kind::Sound, 65)),

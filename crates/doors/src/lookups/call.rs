@@ -165,7 +165,8 @@ fn id_of(metadata: &MetadataMap, keys: &'static [HeaderName; 2]) -> Result<Optio
     let mut found: Option<u64> = None;
     for key in keys {
         for value in metadata.as_ref().get_all(key) {
-            let id = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok()).filter(|id| *id > 0);
+            let digits = value.to_str().ok().map(str::trim).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+            let id = digits.and_then(|text| text.parse::<u64>().ok()).filter(|id| *id > 0);
             let Some(id) = id else {
                 return Err(Status::invalid_argument(format!("the metadata's {key} is not an id: it must be a decimal number above 0")));
             };

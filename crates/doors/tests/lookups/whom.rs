@@ -44,6 +44,7 @@ async fn missing_and_malformed_metadata_is_told_what_is_wrong_with_it() {
         (&[][..], "the call names no guild: put its id into the metadata as x-pylon-guild-id"),
         (&[("x-pylon-guild-id", "")], "the metadata's x-pylon-guild-id is not an id: it must be a decimal number above 0"),
         (&[("x-pylon-guild-id", "0")], "the metadata's x-pylon-guild-id is not an id: it must be a decimal number above 0"),
+        (&[("x-pylon-guild-id", "+123")], "the metadata's x-pylon-guild-id is not an id: it must be a decimal number above 0"),
         (&[("x-trunkline-guild-id", "12x")], "the metadata's x-trunkline-guild-id is not an id: it must be a decimal number above 0"),
         (
             &[("x-pylon-guild-id", "99999999999999999999")],

@@ -175,7 +175,9 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
     removed::look_for_bots(shared).await;
 
     let keeps = bot.cache.of_shard(shards.len());
-    shared.looker.directory().add_bot(BotEntry::new(id, &name, count, indices.iter().copied(), keeps));
+    let mut entry = BotEntry::new(id, &name, count, indices.iter().copied(), keeps);
+    entry.hears_of_guilds = prepared.intents.contains(Intents::GUILDS);
+    shared.looker.directory().add_bot(entry);
 
     let here = shards.len();
     let mut dropped = ByGroup::new();
