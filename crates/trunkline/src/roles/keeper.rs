@@ -19,12 +19,16 @@ use trunkline_store::{Commit, ShardCommit, ShardKey, Store, StoreError};
 
 use super::core::CoreInput;
 use super::record::Record;
+use super::unsaved::{Rows, bytes_of, merged};
 
 /// A commit takes shards until it has this many bytes: far below the largest that a store takes, and little to encode at once.
 const COMMIT_BYTES: usize = 64 << 20;
 
 /// Reads that may wait; the hub asks for few at a time per group.
 const READS_QUEUED: usize = 4_096;
+
+/// What is written to see whether the store takes anything.
+const TRIED: &str = "tried";
 
 /// One shard's part of a checkpoint, encoded on the store's thread.
 #[derive(Debug)]
@@ -37,8 +41,10 @@ pub struct ShardPart {
     pub epoch: u64,
     /// Session and progress.
     pub record: Record,
-    /// Cache rows that changed.
-    pub cache: Vec<(Vec<u8>, Option<Bytes>)>,
+    /// Cache rows that changed, the oldest first. One list once the store's thread has had them.
+    pub cache: Vec<Rows>,
+    /// About what they take in memory, where the checkpoint failed.
+    pub cache_bytes: u64,
     /// Drop all cache rows first.
     pub clear_cache: bool,
     /// Bodies not yet on disk.
@@ -55,9 +61,23 @@ pub type Located = Vec<(Slot, Vec<(u64, Location)>)>;
 impl ShardPart {
     /// About what it takes in a commit.
     fn bytes(&self) -> usize {
-        let rows: usize = self.cache.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+        let rows: usize = self.cache.iter().flatten().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
         let bodies: usize = self.entries.iter().map(|(_, body)| body.bytes_held()).sum();
         rows + bodies + self.record.log.len()
+    }
+
+    /// One list of rows.
+    fn merge(&mut self) {
+        self.cache = vec![merged(std::mem::take(&mut self.cache))];
+    }
+
+    /// What the core does not need any more goes here, so that it need not free it.
+    fn answer(&mut self, written: bool) {
+        self.entries = Vec::new();
+        match written {
+            true => self.cache = Vec::new(),
+            false => self.cache_bytes = self.cache.iter().map(bytes_of).sum(),
+        }
     }
 }
 
@@ -75,6 +95,7 @@ pub struct Written {
 enum Job {
     Commit { parts: Vec<ShardPart>, answer: mpsc::UnboundedSender<CoreInput> },
     Forget { key: ShardKey },
+    Discard { rows: Vec<Vec<Rows>> },
     Stop,
 }
 
@@ -152,7 +173,7 @@ impl Keeper {
         Ok((Self { jobs, reads, store, stats }, KeeperThreads(vec![writer, reader])))
     }
 
-    /// Hands a checkpoint over; the answer comes as [`CoreInput::Written`].
+    /// Hands a checkpoint over; without a part in it, it only tries whether the store takes something. The answer comes as [`CoreInput::Written`].
     pub fn commit(&self, parts: Vec<ShardPart>, answer: mpsc::UnboundedSender<CoreInput>) {
         // A stopped keeper answers nobody: the process is ending.
         self.jobs.send(Job::Commit { parts, answer }).ok();
@@ -162,6 +183,12 @@ impl Keeper {
     pub fn forget(&self, key: ShardKey) {
         // A stopped keeper leaves it for the next start.
         self.jobs.send(Job::Forget { key }).ok();
+    }
+
+    /// Takes rows that nobody needs any more, to free them.
+    pub fn discard(&self, rows: Vec<Vec<Rows>>) {
+        // Without the thread they are freed here.
+        self.jobs.send(Job::Discard { rows }).ok();
     }
 
     /// Asks for a body; the answer comes as [`CoreInput::Loaded`]. False when too many reads wait: try again later.
@@ -192,15 +219,19 @@ fn write(store: &Store, stats: &KeeperStats, mut jobs: mpsc::UnboundedReceiver<J
     let mut failing: HashSet<ShardKey> = HashSet::new();
     while let Some(job) = jobs.blocking_recv() {
         match job {
-            Job::Commit { parts, answer } => {
+            Job::Commit { mut parts, answer } => {
                 let began = Instant::now();
-                let (located, failed) = commit_all(&parts, COMMIT_BYTES, |parts| commit(store, stats, parts));
+                parts.iter_mut().for_each(ShardPart::merge);
+                let (located, failed) = match parts.is_empty() {
+                    true => (Located::new(), store.put_meta(TRIED, b"").err().map(|error| (0, error))),
+                    false => commit_all(&parts, COMMIT_BYTES, |parts| commit(store, stats, parts)),
+                };
                 stats.busy_us.fetch_add(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
                 let written = failed.as_ref().map_or(parts.len(), |(from, _)| *from);
                 note_written(&mut failing, parts.iter().map(|part| part.key), written);
                 let failed = match failed {
                     None => {
-                        stats.commits.fetch_add(1, Ordering::Relaxed);
+                        stats.commits.fetch_add(u64::from(!parts.is_empty()), Ordering::Relaxed);
                         if failing.is_empty() {
                             if let Some(told) = told.take() {
                                 tracing::info!("the store takes checkpoints again, after {:.1} s", told.since.elapsed().as_secs_f64());
@@ -226,6 +257,7 @@ fn write(store: &Store, stats: &KeeperStats, mut jobs: mpsc::UnboundedReceiver<J
                         Some((from, text))
                     }
                 };
+                parts.iter_mut().enumerate().for_each(|(nth, part)| part.answer(nth < written));
                 // A core that is gone needs no answer.
                 answer.send(CoreInput::Written(Written { parts, located, failed })).ok();
             }
@@ -236,6 +268,7 @@ fn write(store: &Store, stats: &KeeperStats, mut jobs: mpsc::UnboundedReceiver<J
                 }
                 Err(error) => tracing::warn!("what is left of an old shard count stays in the store: {error}"),
             },
+            Job::Discard { rows } => drop(rows),
             Job::Stop => break,
         }
     }
@@ -293,12 +326,13 @@ fn commit(store: &Store, stats: &KeeperStats, parts: &[ShardPart]) -> Result<Loc
             entries.push((*position, Bytes::from(bytes)));
         }
         stats.entries.fetch_add(entries.len() as u64, Ordering::Relaxed);
-        stats.rows.fetch_add(part.cache.len() as u64, Ordering::Relaxed);
+        let cache: Rows = part.cache.iter().flatten().cloned().collect();
+        stats.rows.fetch_add(cache.len() as u64, Ordering::Relaxed);
         shards.push(ShardCommit {
             shard: part.key,
             epoch: part.epoch,
             record: part.record.encode(),
-            cache: part.cache.clone(),
+            cache,
             clear_cache: part.clear_cache,
             entries,
             release_below: part.release_below,
@@ -351,7 +385,8 @@ mod tests {
             key: ShardKey { bot: 1, index, count: 8 },
             epoch: 1,
             record: Record { ordinal: 1, kinds: trunkline_cache::Kinds::ALL, resume: None, log: Vec::new() },
-            cache: vec![(vec![7], Some(Bytes::from(vec![0; bytes - 1])))],
+            cache: vec![vec![(vec![7], Some(Bytes::from(vec![0; bytes - 1])))]],
+            cache_bytes: 0,
             clear_cache: false,
             entries: Vec::new(),
             release_below: 0,

@@ -16,13 +16,14 @@ pub type Rows = Vec<(Vec<u8>, Option<Bytes>)>;
 /// About what a row takes in memory beside its key and value.
 const ROW_BYTES: u64 = 128;
 
-/// What the store lacks.
+/// What the store lacks. The rows of several checkpoints, the oldest first; where two have the same key, the later one counts. They are
+/// merged ([`merged`]) and measured ([`bytes_of`]) on the store's thread: a core only hands them on, however many there are.
 #[derive(Debug)]
 pub enum Unsaved {
     /// These rows, and about what they take in memory.
     Rows {
-        /// By key.
-        rows: HashMap<Vec<u8>, Option<Bytes>>,
+        /// By checkpoint.
+        rows: Vec<Rows>,
         /// Bytes.
         bytes: u64,
     },
@@ -32,8 +33,19 @@ pub enum Unsaved {
 
 impl Default for Unsaved {
     fn default() -> Self {
-        Unsaved::Rows { rows: HashMap::new(), bytes: 0 }
+        Unsaved::Rows { rows: Vec::new(), bytes: 0 }
     }
+}
+
+/// What was let go, because it took more than it may.
+#[derive(Debug)]
+pub struct LetGo {
+    /// So many rows.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// They themselves: to free a million of them takes its time, which is not the core's.
+    pub rows: Vec<Rows>,
 }
 
 impl Unsaved {
@@ -54,37 +66,39 @@ impl Unsaved {
 
     /// The rows of the next checkpoint, what the cache has changed since the last one included. `finishing`: the process stops, and what is
     /// true at that moment only is among them. Of a whole cache the store has to drop what it has.
-    pub fn take(&mut self, cache: &mut Cache, finishing: bool) -> Rows {
+    pub fn take(&mut self, cache: &mut Cache, finishing: bool) -> Vec<Rows> {
         let changes = if finishing { cache.take_stop_changes() } else { cache.take_changes() };
-        match self {
+        let (mut all, changes) = match self {
             Unsaved::Rows { rows, bytes } => {
                 *bytes = 0;
-                let mut rows = std::mem::take(rows);
-                rows.extend(changes);
-                rows.into_iter().collect()
+                (std::mem::take(rows), changes)
             }
             Unsaved::Whole => {
                 let kept =
                     |key: &[u8]| finishing || ![Kind::Presence as u8, Kind::Message as u8].iter().any(|kind| key.first() == Some(kind));
-                cache.all_rows().into_iter().filter(|(key, _)| kept(key)).map(|(key, value)| (key, Some(value))).collect()
+                (Vec::new(), cache.all_rows().into_iter().filter(|(key, _)| kept(key)).map(|(key, value)| (key, Some(value))).collect())
             }
+        };
+        if !changes.is_empty() {
+            all.push(changes);
         }
+        all
     }
 
-    /// The checkpoint with these rows has failed. Answers how many were let go, and their bytes, where that is more than `bytes_max`.
-    pub fn give_back(&mut self, failed: Rows, bytes_max: u64) -> Option<(u64, u64)> {
-        let Unsaved::Rows { rows, bytes } = self else { return None };
-        for (key, value) in failed {
-            let more = (key.len() + value.as_ref().map_or(0, Bytes::len)) as u64 + ROW_BYTES;
-            // What the cache changed since is newer and stays.
-            if rows.try_insert(key, value).is_ok() {
-                *bytes += more;
-            }
-        }
+    /// The checkpoint with these rows, which take so many bytes, has failed. Answers what was let go, where that is more than `bytes_max`.
+    pub fn give_back(&mut self, mut failed: Vec<Rows>, failed_bytes: u64, bytes_max: u64) -> Option<LetGo> {
+        let Unsaved::Rows { rows, bytes } = self else {
+            // The cache has them all. Nobody counts them again.
+            return (!failed.is_empty()).then_some(LetGo { count: 0, bytes: 0, rows: failed });
+        };
+        // What the cache changed since is newer and stays.
+        failed.append(rows);
+        *rows = failed;
+        *bytes += failed_bytes;
         if *bytes <= bytes_max {
             return None;
         }
-        let gone = (rows.len() as u64, *bytes);
+        let gone = LetGo { count: rows.iter().map(|rows| rows.len() as u64).sum(), bytes: *bytes, rows: std::mem::take(rows) };
         *self = Unsaved::Whole;
         Some(gone)
     }
@@ -95,6 +109,23 @@ impl Unsaved {
             *self = Unsaved::default();
         }
     }
+}
+
+/// One list of them all: of a key the last row.
+#[must_use]
+pub fn merged(mut all: Vec<Rows>) -> Rows {
+    if all.len() < 2 {
+        return all.pop().unwrap_or_default();
+    }
+    let mut rows = HashMap::with_capacity(all.iter().map(Vec::len).max().unwrap_or_default());
+    all.into_iter().for_each(|more| rows.extend(more));
+    rows.into_iter().collect()
+}
+
+/// About what rows take in memory.
+#[must_use]
+pub fn bytes_of(rows: &Rows) -> u64 {
+    rows.iter().map(|(key, value)| (key.len() + value.as_ref().map_or(0, Bytes::len)) as u64 + ROW_BYTES).sum()
 }
 
 #[cfg(test)]
@@ -138,9 +169,16 @@ mod tests {
         cache
     }
 
-    fn commit(store: &Store, cache: Rows, clear_cache: bool) {
-        let part = ShardCommit { cache, clear_cache, ..ShardCommit::new(SHARD, 1, Bytes::new()) };
+    fn commit(store: &Store, cache: Vec<Rows>, clear_cache: bool) {
+        let part = ShardCommit { cache: merged(cache), clear_cache, ..ShardCommit::new(SHARD, 1, Bytes::new()) };
         store.commit(Commit { shards: vec![part] }).expect("written");
+    }
+
+    /// A checkpoint that fails.
+    fn fail(unsaved: &mut Unsaved, cache: &mut Cache, bytes_max: u64) -> Option<LetGo> {
+        let rows = merged(unsaved.take(cache, false));
+        let bytes = bytes_of(&rows);
+        unsaved.give_back(vec![rows], bytes, bytes_max)
     }
 
     fn stored(store: &Store) -> BTreeMap<Vec<u8>, Bytes> {
@@ -176,8 +214,10 @@ mod tests {
                 EventKind::GuildMemberUpdate,
                 &format!(r#"{{"guild_id":"7","user":{{"id":"{member}"}},"roles":[],"nick":"{id}"}}"#),
             );
-            let rows = unsaved.take(&mut cache, false);
-            let_go += u64::from(unsaved.give_back(rows, bytes_max).is_some());
+            let was_whole = unsaved.is_whole();
+            let gone = fail(&mut unsaved, &mut cache, bytes_max);
+            let_go += u64::from(gone.is_some_and(|gone| gone.count > 0));
+            assert!(!was_whole || unsaved.is_whole());
             most = most.max(unsaved.bytes());
         }
         assert!(most > bytes_max / 2 && most <= bytes_max, "{most}");
@@ -191,7 +231,7 @@ mod tests {
         // And what changes from here on is a few rows again.
         thread(&mut cache, EventKind::ThreadCreate, 5_000);
         let rows = unsaved.take(&mut cache, false);
-        assert!(rows.len() <= 2, "{} rows", rows.len());
+        assert!(rows.concat().len() <= 2, "{} rows", rows.concat().len());
         commit(&store, rows, unsaved.is_whole());
         assert_eq!(stored(&store), held(&cache, false));
     }
@@ -201,8 +241,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let store = Store::open(dir.path(), Options::default()).expect("a store");
         let (mut cache, mut unsaved) = (filled(), Unsaved::default());
-        let rows = unsaved.take(&mut cache, false);
-        assert!(unsaved.give_back(rows, 100).is_some_and(|(rows, bytes)| rows > 80 && bytes > 8_000));
+        assert!(fail(&mut unsaved, &mut cache, 100).is_some_and(|gone| gone.count > 80 && gone.bytes > 8_000));
         let rows = unsaved.take(&mut cache, true);
         commit(&store, rows, unsaved.is_whole());
         assert_eq!(stored(&store), held(&cache, true));
@@ -215,13 +254,17 @@ mod tests {
     #[test]
     fn a_newer_row_is_not_overtaken_by_one_that_failed() {
         let (key, row) = (b"key".to_vec(), |text: &'static str| Some(Bytes::from_static(text.as_bytes())));
+        let give = |unsaved: &mut Unsaved, rows: Rows| {
+            let bytes = bytes_of(&rows);
+            unsaved.give_back(vec![rows], bytes, 1_000).is_none()
+        };
         let mut unsaved = Unsaved::default();
-        assert_eq!(unsaved.give_back(vec![(key.clone(), row("new"))], 1_000), None);
-        assert_eq!(unsaved.give_back(vec![(key.clone(), row("old")), (b"gone".to_vec(), None)], 1_000), None);
-        assert_eq!(unsaved.bytes(), 2 * 128 + 6 + 4);
-        let mut rows = unsaved.take(&mut Cache::new(CacheConfig::default(), Users::default()), false);
+        assert!(give(&mut unsaved, vec![(key.clone(), row("new"))]));
+        assert!(give(&mut unsaved, vec![(key.clone(), row("old")), (b"gone".to_vec(), None)]));
+        assert_eq!(unsaved.bytes(), 3 * 128 + 6 + 6 + 4);
+        let mut rows = merged(unsaved.take(&mut Cache::new(CacheConfig::default(), Users::default()), false));
         rows.sort();
         assert_eq!(rows, [(b"gone".to_vec(), None), (key, row("new"))]);
-        assert_eq!(unsaved.bytes(), 0);
+        assert_eq!((bytes_of(&rows), unsaved.bytes()), (2 * 128 + 6 + 4, 0));
     }
 }

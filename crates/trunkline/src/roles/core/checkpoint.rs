@@ -14,6 +14,7 @@ use trunkline_gateway::ShardControl;
 use super::{CoreState, slot_of};
 use crate::roles::keeper::{ShardPart, Written};
 use crate::roles::record::Record;
+use crate::roles::unsaved::bytes_of;
 
 /// A checkpoint is taken at least this often while anything changes.
 pub const CHECKPOINT_EVERY: Duration = Duration::from_millis(250);
@@ -39,6 +40,13 @@ impl CoreState {
         if self.writing || self.retry_at.is_some_and(|at| self.clock.now() < at) {
             return;
         }
+        // The rows of a whole cache take the core a while to make (0.3 s of 380 000 members): not for a store that is still away.
+        if self.retry_at.is_some() && !self.finishing && self.shards.iter().any(|shard| !shard.forgotten && shard.unsaved.is_whole()) {
+            self.checkpoint_due = true;
+            self.writing = true;
+            self.keeper.commit(Vec::new(), self.answers.clone());
+            return;
+        }
         // What is on its way does not wait behind a checkpoint.
         self.flush();
         self.checkpoint_due = false;
@@ -58,11 +66,13 @@ impl CoreState {
             let whole = shard.unsaved.is_whole();
             let rows = shard.unsaved.take(&mut shard.cache, at_stop || whole && self.finishing);
             if whole {
-                whole_bytes += rows.iter().map(|(key, value)| (key.len() + value.as_ref().map_or(0, Bytes::len)) as u64).sum::<u64>();
+                whole_bytes +=
+                    rows.iter().flatten().map(|(key, value)| (key.len() + value.as_ref().map_or(0, Bytes::len)) as u64).sum::<u64>();
             }
             let Some(log) = log else {
                 // One of this slot is still outstanding, which `writing` excludes; keep what was taken for the next one.
-                shard.unsaved.give_back(rows, u64::MAX);
+                let bytes = rows.iter().map(bytes_of).sum();
+                shard.unsaved.give_back(rows, bytes, u64::MAX);
                 continue;
             };
             if let Some((last, _)) = log.new_entries.last() {
@@ -84,6 +94,7 @@ impl CoreState {
                 epoch: shard.epoch,
                 record: Record { ordinal: shard.ordinal, kinds: shard.kinds, resume: shard.resume.clone(), log: shard.log_record.clone() },
                 cache: rows,
+                cache_bytes: 0,
                 clear_cache: std::mem::take(&mut shard.clear_cache) || whole,
                 entries,
                 release_below,
@@ -110,27 +121,32 @@ impl CoreState {
         let mut located: HashMap<Slot, Vec<_>> = written.located.into_iter().collect();
         let written_to = match written.failed {
             None => {
-                self.written_at = now;
+                // Without parts it was only tried.
+                if !written.parts.is_empty() {
+                    self.written_at = now;
+                }
                 self.retry_at = None;
                 usize::MAX
             }
             Some((from, _)) => {
-                let rows: u64 = written.parts.iter().skip(from).map(|part| part.cache.len() as u64).sum();
+                let rows: u64 = written.parts.iter().skip(from).flat_map(|part| &part.cache).map(|rows| rows.len() as u64).sum();
                 self.retry_at = Some(now + (CHECKPOINT_RETRY + Duration::from_secs(rows / RETRY_ROWS)).min(RETRY_MAX));
                 from
             }
         };
         let unsaved_max = self.unsaved_bytes / self.placed.load(Ordering::Relaxed).max(1);
         let (mut let_go_shards, mut let_go_rows, mut let_go_bytes) = (0_u64, 0, 0);
+        let mut let_go = Vec::new();
         for (index, part) in written.parts.into_iter().enumerate() {
             let Some(shard) = self.shards.get_mut(part.slot.0 as usize) else { continue };
             if index >= written_to {
                 shard.handed = None;
                 shard.clear_cache |= part.clear_cache;
-                if let Some((rows, bytes)) = shard.unsaved.give_back(part.cache, unsaved_max) {
-                    let_go_shards += 1;
-                    let_go_rows += rows;
-                    let_go_bytes += bytes;
+                if let Some(gone) = shard.unsaved.give_back(part.cache, part.cache_bytes, unsaved_max) {
+                    let_go_shards += u64::from(gone.count > 0);
+                    let_go_rows += gone.count;
+                    let_go_bytes += gone.bytes;
+                    let_go.push(gone.rows);
                 }
                 self.side.with_hub(now, &mut self.up, |hub, out| hub.not_stored(part.slot, now, out));
                 continue;
@@ -146,6 +162,9 @@ impl CoreState {
                 // A full channel is caught up by the next checkpoint.
                 shard.control.try_send(ShardControl::Checkpointed { session: point.session, s: point.s }).ok();
             }
+        }
+        if !let_go.is_empty() {
+            self.keeper.discard(let_go);
         }
         if let_go_shards > 0 {
             self.unsaved_let_go += let_go_rows;
