@@ -135,7 +135,7 @@ impl Cache {
             self.taken_away(guild, unavailable);
             return change;
         }
-        // After an outage in one and the same session nothing was missed that is not told now: lists of members and presences are partial then too.
+        // Lists of members and presences are partial after an outage in one and the same session too.
         let doubtful = known.is_some_and(|state| state.stale);
         // Nothing can be left over in a guild of which nothing was known: most GUILD_CREATEs are a start's.
         let empty = self.counts(guild).next().is_none();
@@ -158,8 +158,14 @@ impl Cache {
                 self.set(Key::of_guild(kind, guild), Some(list));
                 continue;
             }
-            // Members and presences are partial lists: they drop what they lack only where it might be old.
-            if !matches!(kind, Kind::Member | Kind::Presence) {
+            // Members and presences are partial lists: they drop what they lack only where it might be old, or where it is everybody. Who left while
+            // the guild had an outage is told of in no other way.
+            let partial = match kind {
+                Kind::Presence => true,
+                Kind::Member => member_count.is_none_or(|count| count <= 0 || (list.len() as i64) < count),
+                _ => false,
+            };
+            if !partial {
                 replaced |= 1 << kind as u32;
             }
             self.reserve(kind, guild, list);
@@ -194,7 +200,12 @@ impl Cache {
             self.forget_messages(guild);
         }
         if !empty && (doubtful || replaced != 0) {
-            self.keep_only(guild, |key| confirmed.contains(&key) || !(doubtful || replaced & (1 << key.kind as u32) != 0));
+            let everybody = replaced & (1 << Kind::Member as u32) != 0;
+            self.keep_only(guild, |key| {
+                // No member has no presence.
+                let of_stranger = everybody && key.kind == Kind::Presence && !confirmed.contains(&Key { kind: Kind::Member, ..key });
+                confirmed.contains(&key) || !(doubtful || of_stranger || replaced & (1 << key.kind as u32) != 0)
+            });
         }
         change
     }

@@ -14,8 +14,8 @@ use crate::table::hash;
 /// entitlements, subscriptions. The oldest give way. Ten thousand are a few megabytes, and more than a shard sees in weeks.
 pub const UNCONFIRMED_MAX: usize = 10_000;
 
-/// Objects that one event looks at to make room, at least; a large event looks at more, as many as it can have brought.
-const STEPS_MIN: usize = 64;
+/// Places in tables, taken and free ones, that one event looks at to make room, at least; a large event looks at more, as many as it can have brought.
+const STEPS_MIN: usize = 128;
 
 /// Bytes of an event that may hold one object.
 const BYTES_A_STEP: usize = 64;
@@ -26,15 +26,37 @@ pub(crate) struct Policy {
     evicted: [u64; Kind::ALL.len()],
     /// Of each bounded kind the keys in the order in which they came. Some may be gone.
     queues: [VecDeque<Key>; BOUNDED.len()],
-    /// Guilds and keys that are still to be looked at.
-    guilds: Vec<u64>,
-    keys: Vec<Key>,
-    looking_for: Option<Kind>,
-    /// Nothing more could give way when this much was held.
+    /// For presences and for members: each goes on where it was, whatever was looked for in between.
+    searches: [Search; 2],
+    /// No more members could give way when this much was held.
     stuck_bytes: Option<u64>,
     /// [`member_hash`] of members whose presence gave way and who have not been told to be offline since: presences go before members do, and
     /// then nothing else would tell who is offline.
     online: HashSet<u32, RandomState>,
+}
+
+/// A round through all guilds.
+#[derive(Default)]
+struct Search {
+    /// Still to be looked at, the last one first.
+    guilds: Vec<u64>,
+    /// The place in that one's table. What moves there meanwhile may be missed until the next round.
+    place: usize,
+    under_way: bool,
+    /// Something was found in this round.
+    found: bool,
+    /// What was found last. Once it has gone, what lay behind it lies in its place.
+    last: Option<Key>,
+}
+
+/// What a search has come to.
+enum Looked {
+    /// This may give way.
+    Found(Key),
+    /// The steps are used up.
+    Unfinished,
+    /// A whole round found nothing.
+    Nothing,
 }
 
 const BOUNDED: [Kind; 5] = [Kind::Ban, Kind::Invite, Kind::DirectChannel, Kind::Entitlement, Kind::Subscription];
@@ -102,68 +124,94 @@ impl Cache {
     pub(crate) fn relieve(&mut self, event_bytes: usize) {
         let Some(budget) = self.config.budget_bytes else { return };
         let mut steps = STEPS_MIN + event_bytes / BYTES_A_STEP;
+        // Every other event may bring a presence: where a few are left in many guilds, looking for them is not all that is done.
+        let fruitless_max = steps / 2;
+        let mut fruitless = 0;
         while steps > 0 && self.bytes_in_use() > budget {
             // What lies as it came takes less when it is packed: nothing goes while that is enough.
             if self.pack_oldest() {
                 steps -= 1;
-                continue;
-            }
-            let kind = if self.size(Kind::Presence).count > 0 {
-                Kind::Presence
+            } else if self.size(Kind::Presence).count > 0 && fruitless < fruitless_max {
+                let given = steps.min(fruitless_max - fruitless);
+                let mut left = given;
+                match self.next_to_go(Kind::Presence, &mut left) {
+                    Looked::Found(key) => {
+                        fruitless = 0;
+                        if self.give_way(key) && self.has(Key { kind: Kind::Member, ..key }) {
+                            self.policy.online.insert(member_hash(key.guild, key.id));
+                        }
+                    }
+                    Looked::Unfinished | Looked::Nothing => fruitless = fruitless_max,
+                }
+                steps -= given - left;
             } else if self.messages.size().count > 0 {
                 let gone = self.messages.pop_oldest();
                 self.policy.count(Kind::Message, u64::from(gone));
                 steps -= 1;
-                continue;
-            } else {
-                Kind::Member
-            };
-            // Another look through all members is worth it only when there are clearly more.
-            if self.policy.stuck_bytes.is_some_and(|bytes| kind == Kind::Member && self.bytes_in_use() < bytes.saturating_add(budget / 64))
-            {
+            } else if self.policy.stuck_bytes.is_some_and(|bytes| self.bytes_in_use() < bytes.saturating_add(budget / 64)) {
+                // Another look through all members is worth it only when there are clearly more.
                 return;
-            }
-            match self.next_to_go(kind, &mut steps) {
-                Some(key) => {
-                    let gone = self.set(key, None).had;
-                    self.policy.count(kind, u64::from(gone));
-                    self.policy.stuck_bytes = None;
-                    if kind == Kind::Presence && self.has(Key { kind: Kind::Member, ..key }) {
-                        self.policy.online.insert(member_hash(key.guild, key.id));
+            } else {
+                match self.next_to_go(Kind::Member, &mut steps) {
+                    Looked::Found(key) => {
+                        self.give_way(key);
+                        self.policy.stuck_bytes = None;
+                    }
+                    Looked::Unfinished => return,
+                    // All who are offline have gone, and the budget is a budget.
+                    Looked::Nothing if !self.policy.online.is_empty() => self.policy.nobody_online(),
+                    Looked::Nothing => {
+                        self.policy.stuck_bytes = Some(self.bytes_in_use());
+                        return;
                     }
                 }
-                // All who are offline have gone, and the budget is a budget.
-                None if self.policy.looking_for.is_none() && !self.policy.online.is_empty() => self.policy.nobody_online(),
-                None if self.policy.looking_for.is_none() => {
-                    self.policy.stuck_bytes = Some(self.bytes_in_use());
-                    return;
-                }
-                None => return,
             }
         }
     }
 
-    /// The next object that may give way; `None` when the steps are used up, or when a whole round found nothing.
-    fn next_to_go(&mut self, kind: Kind, steps: &mut usize) -> Option<Key> {
-        if self.policy.looking_for != Some(kind) {
-            self.policy.looking_for = Some(kind);
-            self.policy.keys.clear();
-            self.policy.guilds = self.guild_ids().collect();
-        }
+    fn give_way(&mut self, key: Key) -> bool {
+        let gone = self.set(key, None).had;
+        self.policy.count(key.kind, u64::from(gone));
+        gone
+    }
+
+    /// The next object that may give way. A step is a guild, or a place in a table; it uses one at least.
+    fn next_to_go(&mut self, kind: Kind, steps: &mut usize) -> Looked {
+        let at = usize::from(kind == Kind::Member);
+        let mut search = std::mem::take(&mut self.policy.searches[at]);
+        let looked = self.go_on(kind, &mut search, steps);
+        self.policy.searches[at] = search;
+        looked
+    }
+
+    fn go_on(&self, kind: Kind, search: &mut Search, steps: &mut usize) -> Looked {
         while *steps > 0 {
             *steps -= 1;
-            if let Some(key) = self.policy.keys.pop() {
-                if self.has(key) && (kind != Kind::Member || self.offline_member(key)) {
-                    return Some(key);
-                }
-            } else if let Some(guild) = self.policy.guilds.pop() {
-                self.policy.keys = self.ids(kind, guild).map(|id| Key::new(kind, guild, id)).collect();
-            } else {
-                self.policy.looking_for = None;
-                return None;
+            if !search.under_way {
+                *search = Search { guilds: self.guild_ids().collect(), under_way: true, ..Search::default() };
             }
+            let Some(guild) = search.guilds.last().copied() else {
+                search.under_way = false;
+                if search.found {
+                    continue;
+                }
+                return Looked::Nothing;
+            };
+            let Some(table) = self.table(kind, guild).filter(|table| search.place < table.places()) else {
+                search.guilds.pop();
+                search.place = 0;
+                continue;
+            };
+            let key = table.nth(search.place).map(|handle| Key::new(kind, guild, self.heap.id(handle)));
+            if let Some(key) = key.filter(|key| kind != Kind::Member || self.offline_member(*key))
+                && search.last != Some(key)
+            {
+                (search.found, search.last) = (true, Some(key));
+                return Looked::Found(key);
+            }
+            search.place += 1;
         }
-        None
+        Looked::Unfinished
     }
 
     /// What giving way can make less: room that is held for more stays, and is used again.

@@ -128,6 +128,11 @@ impl Table {
         handle_of(*self.words.get(at)?)
     }
 
+    /// What lies at one of [`Table::places`].
+    pub(crate) fn nth(&self, nth: usize) -> Option<Handle> {
+        self.at(nth * self.step())
+    }
+
     /// Adds an object that is not there yet.
     pub(crate) fn add(&mut self, id: u64, handle: Handle) {
         self.add_printed(id, handle, None);
@@ -222,7 +227,8 @@ impl Table {
         1 << usize::from(self.noted)
     }
 
-    fn places(&self) -> usize {
+    /// Places for objects, taken and free ones.
+    pub(crate) fn places(&self) -> usize {
         self.words.len() >> usize::from(self.noted)
     }
 

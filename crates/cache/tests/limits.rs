@@ -281,6 +281,43 @@ fn who_is_told_to_be_offline_after_their_presence_gave_way_goes_before_those_who
     }
 }
 
+/// One in a hundred events is none of a presence: each presence goes as soon as it has come, and members have to go meanwhile.
+#[test]
+fn the_budget_is_kept_and_the_offline_go_first_while_hardly_anything_but_presences_comes() {
+    for (guilds, members) in [(1, 3_000), (300, 10)] {
+        let fill = |budget: Option<u64>| {
+            let mut cache = cache(CacheConfig { budget_bytes: budget, ..CacheConfig::default() });
+            for guild in 1..=guilds {
+                apply(&mut cache, Encoding::Etf, K::GuildCreate, &crowd(guild, members));
+            }
+            cache
+        };
+        let mut without = cache(CacheConfig::default());
+        for guild in 1..=guilds {
+            let mut bare = crowd(guild, members);
+            bare["presences"] = json!([]);
+            apply(&mut without, Encoding::Etf, K::GuildCreate, &bare);
+        }
+        drop(without.take_changes());
+        let budget = used(&without) * 9 / 10;
+        let mut cache = fill(Some(budget));
+        let mut dice = trunkline_discord::Dice::new(guilds);
+        let mut least = u64::MAX;
+        for _ in 0..10_000 {
+            let (guild, member) = (1 + dice.below(guilds), 2 * dice.below(members / 2));
+            let mut told = presence(guild * 10_000 + member, "idle");
+            told["guild_id"] = id(guild).into();
+            apply(&mut cache, Encoding::Etf, K::PresenceUpdate, &told);
+            least = least.min(used(&cache));
+            drop(cache.take_changes());
+        }
+        assert!(least <= budget && used(&cache) <= budget + 2_000, "{guilds} guilds: {} of {budget}", used(&cache));
+        let online = (1..=guilds).flat_map(|guild| (0..members).step_by(2).map(move |nth| (guild, guild * 10_000 + nth)));
+        let gone = online.filter(|(guild, user)| cache.member(BASE + guild, BASE + user).is_none()).count();
+        assert!(cache.evicted(Kind::Member) > 100 && gone == 0, "{gone} of {} who went were online", cache.evicted(Kind::Member));
+    }
+}
+
 #[test]
 fn one_event_does_a_bounded_part_of_the_work() {
     let mut cache = cache(CacheConfig { budget_bytes: Some(1), ..CacheConfig::default() });

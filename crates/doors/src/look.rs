@@ -148,6 +148,14 @@ pub enum LookError {
         /// The guild.
         guild: u64,
     },
+    /// The cache lacks a member, and Discord says nothing of a guild that has an outage.
+    #[error(
+        "not every one of these members of guild {guild} is known here, and Discord has an outage of the guild; try again when it is back"
+    )]
+    Outage {
+        /// The guild.
+        guild: u64,
+    },
     /// The core has ended: the process is stopping.
     #[error("this process is stopping; ask again when it is back")]
     Stopping,
@@ -171,6 +179,7 @@ impl LookError {
             | Self::Busy { .. }
             | Self::NoAnswer { .. }
             | Self::MembersUnknown { .. }
+            | Self::Outage { .. }
             | Self::Stopping => true,
             Self::Command { why, .. } => *why == CommandRefused::Full,
             Self::UnknownBot { .. }
@@ -341,6 +350,9 @@ pub(crate) async fn in_steps<T, E, F: Future<Output = Result<Step<T>, E>>>(
 
 /// Asks Discord for members that a cache lacks, where a bot is set to do so.
 pub trait MemberSource: fmt::Debug + Send + Sync {
+    /// Whether anybody would be asked for a bot's members.
+    fn asks(&self, bot: u64) -> bool;
+
     /// Done when the cache knows what Discord says of these members, or when waiting longer is of no use. Bounded in time by itself.
     fn ask<'a>(&'a self, bot: u64, guild: u64, users: &'a [u64]) -> Asking<'a>;
 }
@@ -465,7 +477,7 @@ impl Looker {
     pub async fn members(&self, bot: u64, guild: u64, users: &[u64]) -> Result<Vec<Option<Found>>, LookError> {
         let look = |users: Vec<u64>| move |cache: &mut Cache| users.iter().map(|user| cache.member(guild, *user)).collect::<Vec<_>>();
         let mut found = self.on_guild(bot, guild, look(users.to_vec())).await?;
-        let Some(source) = self.members.get() else { return Ok(found) };
+        let Some(source) = self.members.get().filter(|source| source.asks(bot)) else { return Ok(found) };
         let missing: Vec<usize> = (0..users.len()).filter(|at| found[*at].is_none()).collect();
         let lacks: Vec<u64> = missing.iter().map(|at| users[*at]).collect();
         if lacks.is_empty() {
@@ -475,7 +487,7 @@ impl Looker {
             // A guild that the bot is not in has no members to ask for.
             None => return Ok(found),
             // Discord answers nothing of one that has an outage: nobody needs to wait for that.
-            Some(true) => return Err(LookError::MembersUnknown { guild }),
+            Some(true) => return Err(LookError::Outage { guild }),
             Some(false) => {}
         }
         match source.ask(bot, guild, &lacks).await {

@@ -62,7 +62,7 @@ impl Embedded {
         prepare(path)?;
         let lock = lock::take(path)?;
         let existing = format(path)?;
-        let (kv, commits_replayed, journal_bytes_cut) = Kv::open(path, options.cache_bytes, existing)?;
+        let (kv, commits_replayed, journal_bytes_cut) = Kv::open(path, options.cache_bytes)?;
         Ok(Embedded {
             path: path.to_owned(),
             options,

@@ -41,12 +41,12 @@ pub(crate) struct Kv {
 }
 
 impl Kv {
-    /// Opens both files. `existing` says whether the directory held a store before.
-    pub(crate) fn open(dir: &Path, cache_bytes: usize, existing: bool) -> Result<(Kv, u64, u64), OpenError> {
+    /// Opens both files.
+    pub(crate) fn open(dir: &Path, cache_bytes: usize) -> Result<(Kv, u64, u64), OpenError> {
         let path = dir.join("state.redb");
         let has_state = path.exists();
         // The journal is made after it, so where that lies, empty as after a clean stop or not, it was there too.
-        if !has_state && existing && dir.join("journal").exists() {
+        if !has_state && dir.join("journal").exists() {
             return Err(OpenError::Corrupt { path: dir.to_owned(), what: "the file state.redb is missing".to_owned() });
         }
         if !has_state {
@@ -379,7 +379,7 @@ mod tests {
     #[test]
     fn a_load_goes_on_when_a_failed_write_has_closed_the_file_under_it_and_leaves_the_one_that_was_opened_since() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut kv, ..) = Kv::open(dir.path(), 1 << 20, false).unwrap();
+        let (mut kv, ..) = Kv::open(dir.path(), 1 << 20).unwrap();
         let mut batch = Batch::new();
         batch.put(b"ca", b"1");
         batch.put(b"cb", b"2");

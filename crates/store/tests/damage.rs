@@ -230,6 +230,9 @@ fn a_missing_key_value_file_is_not_taken_for_a_new_store() {
     for dir in [killed(), closed()] {
         fs::remove_file(dir.path().join("state.redb")).unwrap();
         assert!(matches!(refused(dir.path(), "state.redb is missing"), OpenError::Corrupt { .. }));
+        // With the note of the form gone too, the journal's rows would look like all there ever were.
+        fs::remove_file(dir.path().join("format")).unwrap();
+        assert!(matches!(refused(dir.path(), "state.redb is missing"), OpenError::Corrupt { .. }));
     }
 }
 

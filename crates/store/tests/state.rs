@@ -4,7 +4,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::postgres::{Server, shared, sql};
+use common::postgres::{Server, shared, sql, value};
 use common::{CODEC, key};
 use trunkline_store::{Commit, Objects, OpenError, Options, ShardCommit, ShardKey, StateError, StateReader, Store, Table, Threads};
 
@@ -483,5 +483,67 @@ async fn lookups_fail_while_the_server_is_away_and_come_back_by_themselves() {
     }
     for _ in 0..8 {
         assert_eq!(state.guild_count(None).await.unwrap(), 2);
+    }
+}
+
+/// Four connections. A statement that waits for somebody's lock stays where it is, also when whoever asked has gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_holds_up_those_who_need_the_table_and_nobody_else_though_the_askers_give_up() {
+    let url = shared().database();
+    let _store = filled(&url);
+    let state = reader(&url).await;
+    let config: tokio_postgres::Config = url.parse().unwrap();
+    let (holder, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    holder.batch_execute("BEGIN; LOCK TABLE trunkline.channels IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    // Two of the four are held up; one of those who asked goes on waiting, one does not.
+    let held = tokio::spawn({
+        let state = state.clone();
+        async move { state.channel(None, 50).await }
+    });
+    let gone = tokio::spawn({
+        let state = state.clone();
+        async move { state.channel(None, 51).await }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    gone.abort();
+    for round in 0..10 {
+        let all = (0..8).map(|_| {
+            let state = state.clone();
+            tokio::spawn(async move { state.guild_count(None).await })
+        });
+        for one in all.collect::<Vec<_>>() {
+            let count = tokio::time::timeout(std::time::Duration::from_secs(5), one).await;
+            assert_eq!(count.unwrap_or_else(|_| panic!("held up in round {round}")).unwrap().unwrap(), 2);
+        }
+    }
+    assert!(!held.is_finished());
+    holder.batch_execute("COMMIT").await.unwrap();
+    assert!(held.await.unwrap().unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_gives_one_connection_only_answers_over_that_one() {
+    let url = shared().database();
+    let _store = filled(&url);
+    let name = value(&url, "SELECT current_database()");
+    let role = format!("poor_{name}");
+    sql(
+        &url,
+        &format!(
+            "CREATE ROLE {role} LOGIN PASSWORD 'few' CONNECTION LIMIT 1; GRANT USAGE ON SCHEMA trunkline TO {role}; \
+             GRANT SELECT ON ALL TABLES IN SCHEMA trunkline TO {role}"
+        ),
+    );
+    let at = url.rfind('@').unwrap();
+    let state = reader(&format!("postgres://{role}:few{}", &url[at..])).await;
+    for _ in 0..20 {
+        let all = (0..8).map(|_| {
+            let state = state.clone();
+            tokio::spawn(async move { state.guild_count(None).await })
+        });
+        for one in all.collect::<Vec<_>>() {
+            assert_eq!(one.await.unwrap().unwrap(), 2);
+        }
     }
 }

@@ -94,6 +94,13 @@ fn an_outage_keeps_the_guild_and_a_removal_takes_everything() {
         assert_eq!(cache.size(Kind::Channel).count, 3, "other lists are whole");
         assert!(!cache.guild(BASE + 1).unwrap().stale);
         assert_ne!(marked(cache), Some(true));
+        // A list of as many members as there are is everybody: who is not in it has left unseen.
+        apply(cache, encoding, K::GuildDelete, &json!({"id": id(1), "unavailable": true}));
+        back["member_count"] = json!(1);
+        back["presences"] = json!([]);
+        origin(cache, encoding, &back);
+        assert!(cache.member(BASE + 1, BASE + 50).is_none() && cache.presence(BASE + 1, BASE + 50).is_none());
+        assert!(cache.member(BASE + 1, BASE + 51).is_some());
         // A GUILD_CREATE may tell of an outage as well.
         apply(cache, encoding, K::GuildCreate, &json!({"id": id(1), "unavailable": true}));
         assert_eq!(marked(cache), Some(true));

@@ -323,7 +323,17 @@ impl Model {
                 }
             }
         }
-        self.guilds.get_mut(&id).unwrap().note_roles(&roles, members);
+        let known = self.guilds.get_mut(&id).unwrap();
+        if known.member_count.is_some_and(|count| count > 0 && list(d, "members").len() as i64 >= count) {
+            let told = |key: &str| list(d, key).iter().map(|one| number(&one["user"]["id"])).collect::<Vec<_>>();
+            let (named, online) = (told("members"), told("presences"));
+            known.objects.retain(|(kind, user), _| match kind {
+                Kind::Member => named.contains(user),
+                Kind::Presence => named.contains(user) || online.contains(user),
+                _ => true,
+            });
+        }
+        known.note_roles(&roles, members);
         self.drop_users();
         origin
     }

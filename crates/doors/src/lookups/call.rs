@@ -198,6 +198,7 @@ pub(super) fn refused(error: LookError) -> Status {
         | LookError::Busy { .. }
         | LookError::NoAnswer { .. }
         | LookError::MembersUnknown { .. }
+        | LookError::Outage { .. }
         | LookError::Stopping
         | LookError::Command { why: CommandRefused::NotRunning, .. } => Status::unavailable(text),
     }

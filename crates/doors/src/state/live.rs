@@ -130,6 +130,7 @@ impl Asked<'_> {
         };
         match bot {
             Some(bot) if !self.scope.allows_guild(bot, guild) => Err(StateError::Forbidden(format!("guild {guild} of bot {bot}"))),
+            Some(bot) if self.bot.is_some() => self.known_to(bot).map(Some),
             bot => Ok(bot),
         }
     }
@@ -218,13 +219,25 @@ impl Asked<'_> {
         }
     }
 
+    /// A bot of this process that the caller may ask about. The others are nothing to tell.
+    fn known_to(&self, bot: u64) -> Result<u64> {
+        match self.live.looker.directory().bot(bot) {
+            Ok(entry) => Ok(entry.id),
+            Err(LookError::UnknownBot { bot, known }) => {
+                let known = known.into_iter().filter(|bot| self.scope.allows_bot(*bot)).collect();
+                Err(LookError::UnknownBot { bot, known }.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The bots that are asked, and whether these are all: until then "nobody has it" and every sum would be true of the moment only.
     fn bots(&self) -> Result<(Vec<u64>, bool)> {
         let directory = self.live.looker.directory();
         let (bots, all) = match self.bot {
             // Whether there is such a bot is nothing to tell whom it is none of.
             Some(bot) if !self.scope.allows_bot(bot) => (Vec::new(), true),
-            Some(bot) => (vec![directory.bot(bot)?.id], true),
+            Some(bot) => (vec![self.known_to(bot)?], true),
             None => {
                 let bots = directory.bots();
                 (bots.keys().copied().collect(), bots.len() >= directory.configured())

@@ -1,7 +1,7 @@
 //! The bridge itself: cores that do not answer, are full, or are gone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -116,9 +116,14 @@ struct Discord {
     looker: Looker,
     exists: u64,
     asked: AtomicU32,
+    asks: AtomicBool,
 }
 
 impl MemberSource for Discord {
+    fn asks(&self, _bot: u64) -> bool {
+        self.asks.load(Ordering::Relaxed)
+    }
+
     fn ask<'a>(&'a self, bot: u64, guild: u64, users: &'a [u64]) -> Asking<'a> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
@@ -145,7 +150,7 @@ impl MemberSource for Discord {
 #[tokio::test]
 async fn a_member_that_the_cache_lacks_is_asked_for_and_then_found() {
     let world = World::filled().await;
-    let asked = Arc::new(Discord { looker: world.looker.clone(), exists: 99, asked: AtomicU32::new(0) });
+    let asked = Arc::new(Discord { looker: world.looker.clone(), exists: 99, asked: AtomicU32::new(0), asks: AtomicBool::new(true) });
     world.looker.ask_members_of(asked.clone());
     let mut cache = world.cache().await;
     let mut get = async |user_id| {
@@ -166,4 +171,9 @@ async fn a_member_that_the_cache_lacks_is_asked_for_and_then_found() {
     assert!(known.member.is_some() && known.stale);
     let away = world.cache().await.get_guild_member(of_guild(GUILD, GetGuildMemberRequest { user_id: 98 })).await.unwrap_err();
     assert_eq!((away.code(), asked.asked.load(Ordering::Relaxed)), (tonic::Code::Unavailable, 3), "{away}");
+    assert!(away.message().contains("outage"), "{away}");
+    // Where nobody is ever asked, what is known is the answer, in an outage too.
+    asked.asks.store(false, Ordering::Relaxed);
+    let none = world.cache().await.get_guild_member(of_guild(GUILD, GetGuildMemberRequest { user_id: 98 })).await.unwrap().into_inner();
+    assert!(none.member.is_none());
 }

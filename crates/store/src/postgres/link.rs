@@ -49,6 +49,8 @@ pub(crate) struct Fault {
 pub(crate) enum FaultKind {
     /// The server is away, going down or overloaded, or the connection broke: to be tried again.
     Away,
+    /// A statement took longer than it may, or waited too long for a lock: the connection is as good as before. To be tried again, by whoever has time.
+    Slow,
     /// The server refuses this user, password or database: trying again helps nobody.
     Denied,
     /// The server's disk is full.
@@ -66,6 +68,11 @@ pub(crate) enum FaultKind {
 impl Fault {
     pub(crate) fn away(why: impl Into<String>) -> Fault {
         Fault { kind: FaultKind::Away, why: why.into() }
+    }
+
+    /// Whether trying again may help.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(self.kind, FaultKind::Away | FaultKind::Slow)
     }
 
     pub(crate) fn of(error: &tokio_postgres::Error) -> Fault {
@@ -94,6 +101,7 @@ impl Fault {
             "22" | "54" => FaultKind::Data,
             "23" if *code == SqlState::UNIQUE_VIOLATION => FaultKind::Taken,
             "25" if *code == SqlState::IN_FAILED_SQL_TRANSACTION => FaultKind::Aborted,
+            "55" | "57" if [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(code) => FaultKind::Slow,
             "08" | "40" | "55" | "57" => FaultKind::Away,
             "53" if *code == SqlState::DISK_FULL => FaultKind::Full,
             "53" => FaultKind::Away,

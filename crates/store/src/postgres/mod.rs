@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::{OpenError, Options, Place, Recovery, ShardKey, StoreError, SyncPolicy, Usage};
-use link::{Conn, Fault, FaultKind, Session};
+use link::{Conn, Fault, Session};
 use log::Shard;
 
 /// How long a server that is not there is waited for when the store is opened.
@@ -224,7 +224,7 @@ impl Inner {
         let conn = loop {
             match Conn::open(&self.address, self.session()).await {
                 Ok(conn) => break conn,
-                Err(fault) if fault.kind == FaultKind::Away && began.elapsed() < OPEN_PATIENCE => {
+                Err(fault) if fault.passes() && began.elapsed() < OPEN_PATIENCE => {
                     if !std::mem::replace(&mut told, true) {
                         let why = self.address.scrub(fault.why);
                         tracing::warn!(server = %self.address, "the store cannot be reached, trying for {} s: {why}", OPEN_PATIENCE.as_secs());
@@ -372,7 +372,7 @@ impl Inner {
             // What the server has now is read again when it is next needed.
             lock(&self.shards).clear();
             lock(&self.counts).clear();
-            let rolled_back = fault.kind != FaultKind::Away && conn.batch("ROLLBACK").await.is_ok();
+            let rolled_back = !fault.passes() && conn.batch("ROLLBACK").await.is_ok();
             if !rolled_back {
                 *slot = None;
             }
@@ -384,7 +384,7 @@ impl Inner {
     async fn read<T, F: Future<Output = Result<T, Fault>>>(&self, job: impl FnOnce(Arc<Conn>) -> F) -> Result<T, Fault> {
         let conn = self.reader().await?;
         let done = job(conn.clone()).await;
-        if done.as_ref().is_err_and(|fault| fault.kind == FaultKind::Away) {
+        if done.as_ref().is_err_and(|fault| fault.passes()) {
             let mut slot = self.reader.lock().await;
             if slot.as_ref().is_some_and(|held| Arc::ptr_eq(held, &conn)) {
                 *slot = None;
@@ -402,7 +402,7 @@ impl Inner {
         let began = Instant::now();
         loop {
             match job().await {
-                Err(fault) if fault.kind == FaultKind::Away && began.elapsed() < patience => {
+                Err(fault) if fault.passes() && began.elapsed() < patience => {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
                 done => return done.map_err(|fault| fault.store_error(&self.address)),

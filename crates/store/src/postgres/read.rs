@@ -233,7 +233,7 @@ async fn stream(inner: &Inner, key: ShardKey, codec: Option<RowCodec>, lots: Syn
     let conn: Arc<Conn> = loop {
         match Conn::open(&inner.address, Session::READER).await {
             Ok(conn) => break Arc::new(conn),
-            Err(fault) if fault.kind != super::FaultKind::Away || began.elapsed() > LOAD_PATIENCE => return Err(fault),
+            Err(fault) if !fault.passes() || began.elapsed() > LOAD_PATIENCE => return Err(fault),
             Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
         }
     };

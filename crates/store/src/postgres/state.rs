@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Row;
@@ -19,6 +19,8 @@ use crate::{OpenError, Options, Place, RowCodec, Table};
 
 /// Connections of one reader.
 const CONNECTIONS: usize = 4;
+/// A connection that has answered nothing for so long, although somebody waits, is held up.
+const HELD_UP_MS: u64 = 100;
 /// Pause between attempts to connect.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -78,23 +80,58 @@ struct Inner {
     address: Address,
     codec: Option<RowCodec>,
     lanes: Vec<Lane>,
+    began: Instant,
     turn: AtomicUsize,
     down: std::sync::Mutex<Option<Instant>>,
 }
 
-/// One connection, and how many lookups wait for its answers.
+/// One connection, and how many statements it has yet to answer.
 #[derive(Default)]
 struct Lane {
     slot: tokio::sync::Mutex<Slot>,
     waiting: AtomicUsize,
+    /// Milliseconds since [`Inner::began`] when it last answered something, or began to be waited for.
+    moved_ms: AtomicU64,
+    /// A connection is open, as far as is known.
+    open: AtomicBool,
 }
 
-/// A lookup that waits, until it is dropped.
-struct Waiting<'a>(&'a Lane);
+/// A statement that a lane has yet to answer.
+struct Waiting {
+    inner: Arc<Inner>,
+    lane: usize,
+    /// It was sent here, and no answer has come.
+    sent: Option<Arc<Conn>>,
+}
 
-impl Drop for Waiting<'_> {
+impl Waiting {
+    fn new(inner: &Arc<Inner>, lane: usize) -> Waiting {
+        if inner.lanes[lane].waiting.fetch_add(1, Ordering::Relaxed) == 0 {
+            inner.moved(lane);
+        }
+        Waiting { inner: inner.clone(), lane, sent: None }
+    }
+
+    fn answered(&mut self) {
+        self.sent = None;
+        self.inner.moved(self.lane);
+    }
+}
+
+impl Drop for Waiting {
+    /// Where the one who asked has gone, the server still works at it, and whoever comes to this connection waits behind it: it counts until the
+    /// next answer behind it has come, which is bounded by what a statement may take.
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        let (inner, lane) = (self.inner.clone(), self.lane);
+        match (self.sent.take(), tokio::runtime::Handle::try_current()) {
+            (Some(conn), Ok(runtime)) => drop(runtime.spawn(async move {
+                // Whatever it says, nothing is before it any more.
+                drop(conn.query("SELECT 1", &[]).await);
+                inner.moved(lane);
+                inner.lanes[lane].waiting.fetch_sub(1, Ordering::Relaxed);
+            })),
+            _ => drop(inner.lanes[lane].waiting.fetch_sub(1, Ordering::Relaxed)),
+        }
     }
 }
 
@@ -137,7 +174,7 @@ impl StateReader {
         let conn = loop {
             match Conn::open(&address, Session::STATE).await {
                 Ok(conn) => break conn,
-                Err(fault) if fault.kind == FaultKind::Away && began.elapsed() < OPEN_PATIENCE => tokio::time::sleep(PAUSE).await,
+                Err(fault) if fault.passes() && began.elapsed() < OPEN_PATIENCE => tokio::time::sleep(PAUSE).await,
                 Err(fault) => return Err(fault.open_error(&address)),
             }
         };
@@ -155,7 +192,15 @@ impl StateReader {
         let mut lanes: Vec<Lane> = Vec::new();
         lanes.resize_with(CONNECTIONS, Default::default);
         lanes[0].slot.get_mut().conn = Some(Arc::new(conn));
-        let inner = Inner { address, codec: options.rows, lanes, turn: AtomicUsize::new(0), down: std::sync::Mutex::default() };
+        *lanes[0].open.get_mut() = true;
+        let inner = Inner {
+            address,
+            codec: options.rows,
+            lanes,
+            began: Instant::now(),
+            turn: AtomicUsize::new(0),
+            down: std::sync::Mutex::default(),
+        };
         Ok(StateReader(Arc::new(inner)))
     }
 
@@ -599,28 +644,48 @@ impl StateReader {
     }
 
     pub(super) async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, StateError> {
-        let lane = self.0.lane();
-        lane.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(lane);
-        let mut again = true;
+        let inner = &self.0;
+        let (mut again, mut tried) = (true, [false; CONNECTIONS]);
+        let mut lane = inner.lane(|_| true).unwrap_or_default();
         loop {
-            let done = match self.0.conn(lane).await {
-                Ok(conn) => conn.query(sql, parameters).await,
-                Err(fault) => Err(fault),
+            let mut waiting = Waiting::new(inner, lane);
+            let done = match inner.conn(lane).await {
+                Ok(conn) => {
+                    waiting.sent = Some(conn.clone());
+                    let done = conn.query(sql, parameters).await;
+                    waiting.answered();
+                    done
+                }
+                Err(fault) => {
+                    // The server may take no more connections than it has: others are as good.
+                    tried[lane] = true;
+                    if let Some(other) = inner.lane(|lane| !tried[lane] && inner.lanes[lane].open.load(Ordering::Relaxed)) {
+                        lane = other;
+                        continue;
+                    }
+                    Err(fault)
+                }
             };
             match done {
                 Ok(rows) => {
-                    self.0.up();
+                    inner.up();
                     return Ok(rows);
                 }
                 Err(fault) if fault.kind == FaultKind::Data => {
-                    return Err(StateError::Malformed(format!("the store does not take that: {}", self.0.address.scrub(fault.why))));
+                    return Err(StateError::Malformed(format!("the store does not take that: {}", inner.address.scrub(fault.why))));
+                }
+                Err(fault) if fault.kind == FaultKind::Slow => {
+                    return Err(StateError::Unavailable(format!(
+                        "it took too long, and was given up ({})",
+                        inner.address.scrub(fault.why)
+                    )));
                 }
                 Err(fault) => {
-                    lane.slot.lock().await.conn = None;
+                    inner.lanes[lane].open.store(false, Ordering::Relaxed);
+                    inner.lanes[lane].slot.lock().await.conn = None;
                     // A connection that broke while nobody used it is no news.
                     if fault.kind != FaultKind::Away || !std::mem::take(&mut again) {
-                        return Err(StateError::Unavailable(self.0.told(fault)));
+                        return Err(StateError::Unavailable(inner.told(fault)));
                     }
                 }
             }
@@ -629,24 +694,40 @@ impl StateReader {
 }
 
 impl Inner {
-    /// The connection for which the fewest wait: one that somebody's lock holds up holds nobody up but those who came before. Of several in turn.
-    fn lane(&self) -> &Lane {
+    /// Of those that may be taken the connection for which the fewest wait, of several in turn; one that has answered nothing for a while although
+    /// somebody waits (for a lock, or for a long list) only where there is no other.
+    fn lane(&self, may: impl Fn(usize) -> bool) -> Option<usize> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let (before, behind) = self.lanes.split_at(turn % self.lanes.len());
-        let fewest = behind.iter().chain(before).min_by_key(|lane| lane.waiting.load(Ordering::Relaxed));
-        fewest.unwrap_or(&self.lanes[0])
+        let now_ms = self.now_ms();
+        let weight = |at: &usize| {
+            let lane = &self.lanes[*at];
+            let waiting = lane.waiting.load(Ordering::Relaxed);
+            (waiting > 0 && now_ms.saturating_sub(lane.moved_ms.load(Ordering::Relaxed)) > HELD_UP_MS, waiting)
+        };
+        let count = self.lanes.len();
+        (0..count).map(|nth| (turn.wrapping_add(nth)) % count).filter(|at| may(*at)).min_by_key(weight)
     }
 
-    async fn conn(&self, lane: &Lane) -> Result<Arc<Conn>, Fault> {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn moved(&self, lane: usize) {
+        self.lanes[lane].moved_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    async fn conn(&self, at: usize) -> Result<Arc<Conn>, Fault> {
+        let lane = &self.lanes[at];
         let mut slot = lane.slot.lock().await;
         if let Some(conn) = &slot.conn
             && !conn.is_closed()
         {
             return Ok(conn.clone());
         }
+        lane.open.store(false, Ordering::Relaxed);
+        // Others may be open all the while.
         if let Some((at, why)) = &slot.failed
             && at.elapsed() < PAUSE
-            && lock(&self.down).is_some()
         {
             return Err(Fault::away(why.clone()));
         }
@@ -654,6 +735,7 @@ impl Inner {
             Ok(conn) => {
                 let conn = Arc::new(conn);
                 *slot = Slot { conn: Some(conn.clone()), failed: None };
+                lane.open.store(true, Ordering::Relaxed);
                 Ok(conn)
             }
             Err(fault) => {

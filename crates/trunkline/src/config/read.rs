@@ -56,12 +56,14 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// A file of certificates that can be read.
+    /// A file of certificates that can be read. Without bots nobody speaks to Discord, and nobody needs it.
     fn ca_file(&mut self) -> Option<PathBuf> {
         let file = PathBuf::from(self.text("discord.ca_file")?);
-        // Opened it is by whoever reads it: it may be a pipe, which gives what it has once.
         let why = match std::fs::metadata(&file) {
+            _ if self.without_bots => None,
             Ok(found) if found.is_dir() => Some("it is a directory".to_owned()),
+            Ok(found) if found.is_file() => std::fs::File::open(&file).err().map(|error| error.to_string()),
+            // A pipe gives what it has once: whoever reads it opens it.
             Ok(_) => None,
             Err(error) => Some(error.to_string()),
         };

@@ -149,8 +149,9 @@ fn what_a_start_would_stumble_over_is_told_before_it() {
     let dir = tempfile::tempdir().expect("a folder");
     let all = problems(&format!("[discord]\nca_file = \"{}\"\n[[bots]]\ntoken = \"a.b.c\"\n", dir.path().display()));
     assert!(all.len() == 1 && all[0].contains("discord.ca_file"), "a folder: {all:#?}");
-    // A process that reads the database alone needs one.
+    // A process that reads the database alone needs one, and speaks to no Discord.
     let state = |text: &str| parse(&Sources { without_bots: true, ..file(text) });
+    state("[discord]\nca_file = \"/no/such/file.pem\"\n[store]\nurl = \"postgres://u:p@localhost/d\"\n").expect("no need of the file");
     let all = state("").expect_err("no database");
     assert!(all.len() == 1 && all[0].to_string().contains("store.url: is missing: --roles state"), "{all:#?}");
     assert!(state("[store]\nurl = \"postgres://me@db.example/trunk\"\n").is_ok());

@@ -261,9 +261,8 @@ fn write(store: &Store, stats: &KeeperStats, mut jobs: mpsc::UnboundedReceiver<J
                 // A core that is gone needs no answer.
                 answer.send(CoreInput::Written(Written { parts, located, failed })).ok();
             }
-            Job::Forget { key } => match store.forget_shard(key) {
+            Job::Forget { key } => match forgotten(store, &mut failing, key) {
                 Ok(()) => {
-                    failing.remove(&key);
                     tracing::info!(bot = %key.bot, shard = %format_args!("{}/{}", key.index, key.count), "all events of the old shard count are acknowledged; it is forgotten")
                 }
                 Err(error) => tracing::warn!("what is left of an old shard count stays in the store: {error}"),
@@ -275,6 +274,12 @@ fn write(store: &Store, stats: &KeeperStats, mut jobs: mpsc::UnboundedReceiver<J
     if let Err(error) = store.sync() {
         tracing::error!("the store could not be synced to disk at the end: {error}");
     }
+}
+
+/// Drops a shard. It is in no checkpoint any more, whatever comes of this.
+fn forgotten(store: &Store, failing: &mut HashSet<ShardKey>, key: ShardKey) -> Result<(), StoreError> {
+    failing.remove(&key);
+    store.forget_shard(key)
 }
 
 /// Of the shards of a commit the first ones were written, and the others were not.

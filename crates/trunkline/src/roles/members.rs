@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use trunkline_cache::requests::{Action, AskId, Input, Progress, RequestLimits, Requests, Wanted};
 use trunkline_cache::{Cache, Kind};
-use trunkline_discord::{Encoding, Event, EventKind, Object, Op, ShardId, Time};
+use trunkline_discord::{Encoding, Event, EventKind, GuildOrigin, Object, Op, ShardId, Time};
 use trunkline_doors::look::{Asked, Asking as Fetching};
 use trunkline_doors::members::{CHUNKS_QUEUED, Management, MemberRequest, ShardStanding, Soon, Told};
 use trunkline_doors::{Looker, MemberSource};
@@ -138,7 +138,12 @@ impl NewsLink {
                     return self.tell(News::GuildGone { shard, guild });
                 }
                 let told = d().get("member_count").and_then(Value::as_u64).unwrap_or(0);
-                self.tell(News::Guild { shard, guild, told, held: members_of(cache, guild) });
+                let mut held = members_of(cache, guild);
+                if event.origin == Some(GuildOrigin::Available) {
+                    // Who left and who came in an outage nobody has told: as many as there are is not the same as those.
+                    held = held.min(d().get("members").map_or(0, |members| members.len() as u64));
+                }
+                self.tell(News::Guild { shard, guild, told, held });
             }
             // A joining is in the same shard as the answer that it makes untrue, so that it cannot overtake it here.
             EventKind::GuildMemberAdd if self.answered.load(Ordering::Relaxed) => {
@@ -536,6 +541,10 @@ impl Source {
 }
 
 impl MemberSource for MemberTasks {
+    fn asks(&self, bot: u64) -> bool {
+        self.of(bot).is_some_and(|task| task.mode != Members::None)
+    }
+
     fn ask<'a>(&'a self, bot: u64, guild: u64, users: &'a [u64]) -> Fetching<'a> {
         Box::pin(async move {
             let Some(task) = self.of(bot).filter(|task| task.mode != Members::None) else { return Asked::Nobody };
