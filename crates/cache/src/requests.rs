@@ -125,6 +125,11 @@ pub enum Input<'a> {
         /// Its id.
         guild: u64,
     },
+    /// A guild has an outage: Discord answers nothing of it until it is told whole again.
+    GuildAway {
+        /// Its id.
+        guild: u64,
+    },
     /// Somebody joined a guild, so is absent no more.
     Joined {
         /// The guild.
@@ -326,6 +331,7 @@ impl Requests {
             Input::ShardDown { shard } => self.shard_down(shard, now, out),
             Input::Guild { guild, shard, told, held } => self.guild(guild, shard, told, held, now),
             Input::GuildGone { guild } => self.guild_gone(guild, now, out),
+            Input::GuildAway { guild } => self.fail_all(guild, Refusal::Outage, out),
             Input::Joined { guild, user } => drop(self.absent.remove(&(guild, user))),
             Input::Ask { ask, guild, shard, wanted, presences, patient } => {
                 self.ask(ask, guild, shard, wanted, presences, patient, now, out);
@@ -487,8 +493,13 @@ impl Requests {
         if let Some(whole_at) = waits {
             self.guilds.insert(guild, Guild { whole_at, ..Guild::default() });
         }
+        self.fail_all(guild, Refusal::GuildGone, out);
+    }
+
+    /// Who waits for members of a guild is told, and nobody is asked: the background begins again when the guild is told.
+    fn fail_all(&mut self, guild: u64, refusal: Refusal, out: &mut Vec<Action>) {
         for number in self.of_guild.remove(&guild).unwrap_or_default() {
-            self.fail(number, Refusal::GuildGone, out);
+            self.fail(number, refusal, out);
         }
     }
 

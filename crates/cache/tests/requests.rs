@@ -382,6 +382,23 @@ fn who_does_not_wait_any_more_is_not_asked_for() {
 }
 
 #[test]
+fn an_outage_ends_what_waits_and_the_background_begins_again_when_the_guild_is_back() {
+    let mut rig = Rig::new(true);
+    rig.step(Input::Guild { guild: 5, shard: 0, told: 9, held: 1 });
+    rig.ask(1, 5, ids([10]));
+    rig.ask_as(false, 2, 5, ids([11]));
+    assert_eq!(rig.pass(50).len(), 2);
+    rig.step(Input::GuildAway { guild: 5 });
+    assert_eq!(rig.answers(), [(1, Err(Refusal::Outage)), (2, Err(Refusal::Outage))]);
+    assert!(rig.pass(120_000).is_empty(), "nobody is asked of a guild with an outage");
+    rig.step(Input::Guild { guild: 5, shard: 0, told: 9, held: 1 });
+    let sent = rig.pass(50);
+    assert_eq!(sent.len(), 1);
+    rig.chunk(&sent[0], 0, 1, 9, &[]);
+    assert!(rig.pass(120_000).is_empty(), "all is here");
+}
+
+#[test]
 fn all_members_of_all_guilds_come_in_the_background_and_who_waits_goes_first() {
     let mut rig = Rig::new(true);
     for guild in 1..=300 {

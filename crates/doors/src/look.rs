@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use trunkline_cache::{Cache, CacheConfig, Found, Step};
-use trunkline_discord::{Object, Op, ShardId, shard_of};
+use trunkline_discord::{Intents, Object, Op, ShardId, shard_of};
 
 use crate::access::Scope;
 
@@ -228,15 +228,15 @@ pub struct BotEntry {
     pub keeps: CacheConfig,
     /// The shards of this process, each with its core once it has one.
     pub shards: BTreeMap<u32, Option<usize>>,
-    /// Whether it is told which guilds it joins and leaves after READY: Discord docs, Gateway: List of Intents (GUILDS).
-    pub hears_of_guilds: bool,
+    /// What it identifies with.
+    pub intents: Intents,
 }
 
 impl BotEntry {
     /// A bot whose shards (`indices`) are not placed yet.
     pub fn new(id: u64, name: &str, count: u32, indices: impl IntoIterator<Item = u32>, keeps: CacheConfig) -> BotEntry {
         let shards = indices.into_iter().map(|index| (index, None)).collect();
-        BotEntry { id, name: name.into(), count, keeps, shards, hears_of_guilds: true }
+        BotEntry { id, name: name.into(), count, keeps, shards, intents: Intents::ALL }
     }
 
     /// The shard with this index.
@@ -490,16 +490,23 @@ impl Looker {
             Some(true) => return Err(LookError::Outage { guild }),
             Some(false) => {}
         }
-        match source.ask(bot, guild, &lacks).await {
-            Asked::Nobody => {}
-            Asked::NoAnswer => return Err(LookError::MembersUnknown { guild }),
-            Asked::Discord => {
-                for (at, member) in missing.into_iter().zip(self.on_guild(bot, guild, look(lacks)).await?) {
-                    found[at] = member;
-                }
-            }
+        let asked = source.ask(bot, guild, &lacks).await;
+        if asked == Asked::Nobody {
+            return Ok(found);
         }
-        Ok(found)
+        // They may have come without an answer: an event has told them, or an answer to somebody else.
+        let again = look(lacks);
+        let (is_in, away, come) =
+            self.on_guild(bot, guild, move |cache| (cache.is_in(guild), cache.has_outage(guild), again(cache))).await?;
+        for (at, member) in missing.into_iter().zip(come) {
+            found[at] = member;
+        }
+        match asked {
+            Asked::NoAnswer if !is_in || found.iter().all(Option::is_some) => Ok(found),
+            Asked::NoAnswer if away => Err(LookError::Outage { guild }),
+            Asked::NoAnswer => Err(LookError::MembersUnknown { guild }),
+            Asked::Nobody | Asked::Discord => Ok(found),
+        }
     }
 
     /// Runs `look` on a shard's cache, which must have been told something.

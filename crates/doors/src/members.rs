@@ -14,8 +14,8 @@ use std::task::{Context, Poll};
 use axum::Router;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
-use trunkline_cache::requests::{Progress, Wanted};
-use trunkline_discord::{Encoding, Event, ShardId};
+use trunkline_cache::requests::{Progress, Refusal, Wanted};
+use trunkline_discord::{Encoding, Event, Intents, ShardId};
 use trunkline_etf::packed::edit;
 use trunkline_etf::{Value, transcode};
 use trunkline_wire::gateway as tatsu;
@@ -23,7 +23,8 @@ use trunkline_wire::model;
 use trunkline_wire::trunkline::event::v1::{Encoding as RawEncoding, RawEvent};
 use trunkline_wire::trunkline::members::v1 as own;
 
-use crate::lookups::Lookups;
+use crate::look::BotEntry;
+use crate::lookups::{Lookups, NAME_BYTES_MAX};
 
 /// Chunks that may wait for a caller: 64 000 members.
 pub const CHUNKS_QUEUED: usize = 64;
@@ -59,6 +60,8 @@ pub enum Told {
     },
     /// All has come, or why not.
     Done(Result<u64, String>),
+    /// Chunks came faster than they were taken: the last place of the channel says so.
+    TooSlow,
 }
 
 /// How a shard stands, in Tatsu's words.
@@ -142,6 +145,7 @@ impl tatsu::gateway_server::Gateway for MemberCalls {
         if !shard.owns(guild) {
             return Err(Status::invalid_argument(format!("guild {guild} is not on shard {}", shard.index)));
         }
+        whole_may_be_asked(&self.lookups.bot_call(&request)?.bot, &Wanted::All)?;
         let asked = MemberRequest { bot: shard.bot, guild, wanted: Wanted::All, presences: false };
         // Nobody waits for the chunks: they come into the cache.
         let mut told = self.source.request(asked).await.map_err(Status::unavailable)?;
@@ -182,15 +186,20 @@ impl own::members_server::Members for MemberCalls {
             return Err(Status::invalid_argument(format!("the nonce is longer than {NONCE_BYTES_MAX} bytes")));
         }
         let wanted = wanted(&asked)?;
+        whole_may_be_asked(&call.bot, &wanted)?;
         let raw = match RawEncoding::try_from(asked.raw) {
             Ok(RawEncoding::Unspecified) => None,
             Ok(raw) => Some(raw),
             Err(_) => return Err(Status::invalid_argument("raw is no encoding that there is")),
         };
-        // Discord does not answer about a guild that the bot is not in. Where its shard has been told nothing yet, the call waits for it as ever;
-        // a bot that is not told which guilds it joins may be in it.
-        if call.bot.hears_of_guilds && !call.is_in().await.unwrap_or(true) {
-            return Err(Status::not_found(format!("bot {bot} is not in guild {guild}")));
+        // Discord does not answer about a guild that the bot is not in, or that has an outage. Where its shard has been told nothing yet, the call
+        // waits for it as ever; a bot that is not told which guilds it joins may be in it.
+        match call.stands().await {
+            Ok((false, _)) if call.bot.intents.contains(Intents::GUILDS) => {
+                return Err(Status::not_found(format!("bot {bot} is not in guild {guild}")));
+            }
+            Ok((true, true)) => return Err(Status::unavailable(Refusal::Outage.to_string())),
+            _ => {}
         }
         let request = MemberRequest { bot, guild, wanted, presences: asked.presences };
         let told = self.source.request(request).await.map_err(Status::unavailable)?;
@@ -214,9 +223,23 @@ impl own::members_server::Members for MemberCalls {
     }
 }
 
+/// Discord docs, Gateway Events: Request Guild Members: all of a guild are told to bots with the intent for members only.
+fn whole_may_be_asked(bot: &BotEntry, wanted: &Wanted) -> Result<(), Status> {
+    if *wanted == Wanted::All && !bot.intents.contains(Intents::GUILD_MEMBERS) {
+        return Err(Status::failed_precondition(format!(
+            "bot {} identifies without the guild_members intent, and Discord tells it all members of no guild; ask by query or user_ids, or add the intent",
+            bot.id
+        )));
+    }
+    Ok(())
+}
+
 fn wanted(asked: &own::RequestGuildMembersRequest) -> Result<Wanted, Status> {
     match (asked.query.is_empty(), asked.user_ids.is_empty()) {
         (true, true) => Ok(Wanted::All),
+        (false, true) if asked.query.len() > NAME_BYTES_MAX => {
+            Err(Status::invalid_argument(format!("the query is longer than {NAME_BYTES_MAX} bytes, and no name is")))
+        }
         (false, true) if asked.limit > 100 => {
             Err(Status::invalid_argument("limit is over 100, the most that Discord answers a query with"))
         }
@@ -249,9 +272,8 @@ impl futures_util::Stream for Chunks {
             Some(Told::Chunk { event, users }) => Some(Ok(chunk(&self.nonce, self.raw, &event, users.as_deref()))),
             Some(Told::Done(Ok(_))) => None,
             Some(Told::Done(Err(why))) => Some(Err(Status::unavailable(why))),
-            None => {
-                Some(Err(Status::resource_exhausted("chunks came faster than this call read them, or the server is stopping; ask again")))
-            }
+            Some(Told::TooSlow) => Some(Err(Status::resource_exhausted("chunks came faster than this call read them; ask again"))),
+            None => Some(Err(Status::unavailable("this process is stopping; ask again"))),
         };
         self.over = !matches!(item, Some(Ok(_)));
         Poll::Ready(item)

@@ -212,6 +212,69 @@ async fn a_guild_joined_after_ready_is_asked_about_though_only_bots_with_the_gui
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_discord_will_not_answer_is_told_at_once_and_it_is_not_asked() {
+    let mut world = world().await;
+    world.env.push(("TRUNKLINE_BOTS_0_INTENTS", "guilds,guild_messages"));
+    world.start("");
+    world.ready().await;
+    let guild = world.sim.guild_ids()[0];
+    until("the guild", async || state(&world, &format!("guilds/{guild}")).await.0 == 200).await;
+    let ask = async |members: Members| {
+        let mut request = Request::new(members);
+        request.metadata_mut().insert("x-trunkline-guild-id", guild.to_string().parse().expect("metadata"));
+        let mut calls = MembersClient::new(channel(&world).await);
+        let answer = calls.request_guild_members(request);
+        tokio::time::timeout(Duration::from_secs(5), answer).await.expect("at once").map(tonic::Response::into_inner)
+    };
+    let all = ask(Members::default()).await.expect_err("the intent lacks");
+    assert_eq!(all.code(), Code::FailedPrecondition, "{all}");
+    let shard = i32::from((guild >> 22) % 2 == 1);
+    let tatsu = RequestGuildMembersRequest { guild_id: i64::try_from(guild).expect("an id"), shard };
+    let all = GatewayClient::new(channel(&world).await).request_guild_members(tatsu).await.expect_err("the intent lacks");
+    assert_eq!(all.code(), Code::FailedPrecondition, "{all}");
+    let long = ask(Members { query: "x".repeat(257), ..Members::default() }).await.expect_err("no name is that long");
+    assert_eq!(long.code(), Code::InvalidArgument, "{long}");
+    let mut some = ask(Members { user_ids: vec![77], ..Members::default() }).await.expect("without the intent too");
+    assert_eq!(some.message().await.expect("no error").expect("a chunk").not_found, [77]);
+
+    // An outage, while somebody waits and before somebody asks.
+    let shard = u32::from((guild >> 22) % 2 == 1);
+    world.sim.fault(&Fault::new(FaultKind::Stall).on_shard(shard).lasting(Duration::from_secs(1)));
+    let mut waiting = ask(Members { user_ids: vec![78], ..Members::default() }).await.expect("a stream");
+    world.sim.emit_given(0, "GUILD_DELETE", json!({ "id": guild.to_string(), "unavailable": true }), Some(shard));
+    until("the outage", async || state(&world, &format!("guilds/{guild}")).await.1["unavailable"] == true).await;
+    match tokio::time::timeout(Duration::from_secs(5), waiting.message()).await.expect("soon") {
+        // Its answer may have come first.
+        Ok(chunk) => assert_eq!(chunk.expect("a chunk").not_found, [78]),
+        Err(status) => assert!(status.code() == Code::Unavailable && status.message().contains("outage"), "{status}"),
+    }
+    let away = ask(Members { user_ids: vec![79], ..Members::default() }).await.expect_err("an outage");
+    assert!(away.code() == Code::Unavailable && away.message().contains("outage"), "{away}");
+    assert_eq!(world.sim.report().client_faults_total, 0);
+}
+
+/// Discord tells shard 0 alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_the_bots_own_user_is_known_in_the_guilds_of_every_shard() {
+    let mut world = world().await;
+    world.start("[node]\ncores = 2\n");
+    world.ready().await;
+    let bot = world.sim.bot_ids()[0];
+    let of_shard = |shard: u64| *world.sim.guild_ids().iter().find(|guild| (**guild >> 22) % 2 == shard).expect("a guild on each shard");
+    let guilds = [of_shard(0), of_shard(1)];
+    let name = async |guild: u64| state(&world, &format!("guilds/{guild}/members/{bot}")).await.1["user"]["username"].clone();
+    for guild in guilds {
+        until("the bot in its guild", async || name(guild).await.is_string()).await;
+    }
+    let own =
+        json!({ "id": bot.to_string(), "username": "renamed", "global_name": null, "discriminator": "0", "avatar": null, "bot": true });
+    world.sim.emit_given(0, "USER_UPDATE", own, Some(0));
+    for guild in guilds {
+        until("the new name", async || name(guild).await == "renamed").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lookup_is_told_at_once_that_the_shards_session_is_lost_and_a_stream_is_asked_again() {
     let mut world = world().await;
     world.env.push(("TRUNKLINE_BOTS_0_MEMBERS", "lazy"));

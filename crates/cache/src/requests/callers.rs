@@ -25,6 +25,8 @@ pub enum Refusal {
     SessionLost,
     /// The guild is gone.
     GuildGone,
+    /// The guild has an outage.
+    Outage,
     /// What was asked for cannot be: an empty query, no ids, a limit of 0 or over 100.
     Malformed,
 }
@@ -33,9 +35,10 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Refusal::Busy => "too many member requests wait already; try again later",
-            Refusal::NoAnswer => "Discord did not answer the member request; it was asked several times",
+            Refusal::NoAnswer => "Discord did not answer the member request in time, or could not be asked; try again later",
             Refusal::SessionLost => "the guild's shard has lost its session with Discord; try again when it is back",
             Refusal::GuildGone => "the bot is no longer in this guild",
+            Refusal::Outage => "Discord has an outage of this guild, and answers nothing of it; try again when it is back",
             Refusal::Malformed => "a member request wants ids, or a query with a limit of 1 to 100, or all members",
         })
     }

@@ -118,9 +118,9 @@ impl GuildCall<'_> {
         self.looker.on_guild(self.bot.id, guild, move |cache| look(cache, guild)).await.map_err(refused)
     }
 
-    /// Whether the bot is in the guild.
-    pub(crate) async fn is_in(&self) -> Result<bool, Status> {
-        self.look(|cache, guild| cache.is_in(guild)).await
+    /// Whether the bot is in the guild, and whether that has an outage.
+    pub(crate) async fn stands(&self) -> Result<(bool, bool), Status> {
+        self.look(|cache, guild| (cache.is_in(guild), cache.has_outage(guild))).await
     }
 
     /// Asks it step by step (above an id, for so many at most), between which its core goes on with what else it has to do.

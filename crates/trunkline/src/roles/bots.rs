@@ -176,7 +176,7 @@ async fn run_bot(shared: &Shared, index: usize, bot: &BotConfig) -> String {
 
     let keeps = bot.cache.of_shard(shards.len());
     let mut entry = BotEntry::new(id, &name, count, indices.iter().copied(), keeps);
-    entry.hears_of_guilds = prepared.intents.contains(Intents::GUILDS);
+    entry.intents = prepared.intents;
     shared.looker.directory().add_bot(entry);
 
     let here = shards.len();

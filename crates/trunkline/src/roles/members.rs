@@ -75,6 +75,11 @@ pub enum News {
         /// Its id.
         guild: u64,
     },
+    /// A guild has an outage.
+    GuildAway {
+        /// Its id.
+        guild: u64,
+    },
     /// Somebody joined.
     Joined {
         /// The guild.
@@ -82,6 +87,8 @@ pub enum News {
         /// The user.
         user: u64,
     },
+    /// A USER_UPDATE: the bot itself has changed. Discord tells shard 0 alone; all its shards' caches are to know.
+    OwnUser(Arc<Event>),
     /// A GUILD_MEMBERS_CHUNK, already applied.
     Chunk(Arc<Event>),
     /// A RATE_LIMITED.
@@ -132,7 +139,7 @@ impl NewsLink {
                 let Some(guild) = d().get("id").and_then(Value::as_id) else { return };
                 let gone = event.kind == EventKind::GuildDelete;
                 if d().get("unavailable").and_then(Value::as_bool) == Some(true) {
-                    return;
+                    return self.tell(News::GuildAway { guild });
                 }
                 if gone {
                     return self.tell(News::GuildGone { shard, guild });
@@ -152,6 +159,7 @@ impl NewsLink {
                     self.tell(News::Joined { guild, user });
                 }
             }
+            EventKind::UserUpdate => self.tell(News::OwnUser(event.clone())),
             EventKind::GuildMembersChunk => {
                 self.answered.store(true, Ordering::Relaxed);
                 self.tell(News::Chunk(event.clone()));
@@ -346,6 +354,17 @@ impl Task {
                 }
                 self.requests.step(Input::GuildGone { guild }, now, out);
             }
+            News::GuildAway { guild } => self.requests.step(Input::GuildAway { guild }, now, out),
+            News::OwnUser(event) => {
+                let (looker, bot) = (self.looker.clone(), self.bot);
+                tokio::spawn(async move {
+                    let told = looker.on_all(bot, move |cache| drop(cache.apply(event.kind, event.value(), &event.body))).await;
+                    if let Err(error) = told {
+                        // READY and the own member's updates tell it too.
+                        tracing::debug!(%bot, "not every shard was told that the bot's own user has changed: {error}");
+                    }
+                });
+            }
             News::Joined { guild, user } => self.requests.step(Input::Joined { guild, user }, now, out),
             News::Chunk(event) => {
                 let d = event.value();
@@ -430,10 +449,12 @@ impl Task {
                     let Some(event) = chunk else { continue };
                     for (ask, users) in asks {
                         let Some(asking) = self.asking.get_mut(&ask) else { continue };
+                        // The last place is for how it ends.
                         if let Some(chunks) = &asking.chunks
-                            && chunks.try_send(Told::Chunk { event: event.clone(), users }).is_err()
+                            && (chunks.capacity() < 2 || chunks.try_send(Told::Chunk { event: event.clone(), users }).is_err())
                         {
                             // Too slow, or gone: its stream ends, and says so.
+                            chunks.try_send(Told::TooSlow).ok();
                             self.asking.remove(&ask);
                             self.requests.step(Input::Cancel { ask }, self.clock.now(), &mut Vec::new());
                         }
@@ -445,7 +466,7 @@ impl Task {
                         done.send(outcome.is_ok()).ok();
                     }
                     if let Some(chunks) = asking.chunks {
-                        // The channel's last place may be taken; the end of the stream without a word says the same as a cut one.
+                        // There is a place for it, unless the caller has gone.
                         chunks.try_send(Told::Done(outcome.map_err(|refusal| refusal.to_string()))).ok();
                     }
                 }
