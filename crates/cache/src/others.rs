@@ -31,7 +31,10 @@ impl Cache {
             };
             let key = Key::new(Kind::Sound, guild, sound);
             let previous = self.before(key).filter(|_| update);
-            self.set(key, Some(d));
+            match self.get(key).is_some_and(|known| known.get("guild_id").is_some()) {
+                true => drop(self.set_in_guild(key, d, crate::message_events::json(&format!("\"{guild}\"")), &[])),
+                false => drop(self.set(key, Some(d))),
+            }
             return Some(Change::previous(previous));
         }
         if update { self.update(Kind::Sound, d) } else { self.upsert(Kind::Sound, d) }

@@ -127,7 +127,15 @@ impl Cache {
         // Every other event may bring a presence: where a few are left in many guilds, looking for them is not all that is done.
         let fruitless_max = steps / 2;
         let mut fruitless = 0;
-        while steps > 0 && self.bytes_in_use() > budget {
+        loop {
+            if self.bytes_in_use() <= budget {
+                // What did not give way then may have gone since.
+                self.policy.stuck_bytes = None;
+                return;
+            }
+            if steps == 0 {
+                return;
+            }
             // What lies as it came takes less when it is packed: nothing goes while that is enough.
             if self.pack_oldest() {
                 steps -= 1;

@@ -331,7 +331,13 @@ impl Requests {
             Input::ShardDown { shard } => self.shard_down(shard, now, out),
             Input::Guild { guild, shard, told, held } => self.guild(guild, shard, told, held, now),
             Input::GuildGone { guild } => self.guild_gone(guild, now, out),
-            Input::GuildAway { guild } => self.fail_all(guild, Refusal::Outage, out),
+            Input::GuildAway { guild } => {
+                if let Some(known) = self.guilds.get_mut(&guild) {
+                    // Nothing of it can be fetched: it counts again once it is told.
+                    known.eager = false;
+                }
+                self.fail_all(guild, Refusal::Outage, out);
+            }
             Input::Joined { guild, user } => drop(self.absent.remove(&(guild, user))),
             Input::Ask { ask, guild, shard, wanted, presences, patient } => {
                 self.ask(ask, guild, shard, wanted, presences, patient, now, out);

@@ -319,6 +319,26 @@ fn the_budget_is_kept_and_the_offline_go_first_while_hardly_anything_but_presenc
 }
 
 #[test]
+fn what_could_not_give_way_once_holds_up_nothing_when_it_has_gone() {
+    let roles: Vec<Json> = (0..3_000).map(|nth| json!({"id": id(50_000 + nth), "name": "r".repeat(90)})).collect();
+    let mut without = cache(CacheConfig::default());
+    apply(&mut without, Encoding::Etf, K::GuildCreate, &crowd(2, 1_000));
+    let budget = used(&without) * 3 / 4;
+    let mut cache = cache(CacheConfig { budget_bytes: Some(budget), ..CacheConfig::default() });
+    apply(&mut cache, Encoding::Etf, K::GuildCreate, &json!({"id": id(1), "roles": roles}));
+    drop(cache.take_changes());
+    apply(&mut cache, Encoding::Etf, K::Resumed, &json!({}));
+    assert!(used(&cache) > used(&without), "roles do not give way");
+    apply(&mut cache, Encoding::Etf, K::GuildDelete, &json!({"id": id(1)}));
+    apply(&mut cache, Encoding::Etf, K::GuildCreate, &crowd(2, 1_000));
+    for _ in 0..200 {
+        drop(cache.take_changes());
+        apply(&mut cache, Encoding::Etf, K::ChannelUpdate, &json!({"id": id(20), "guild_id": id(2)}));
+    }
+    assert!(used(&cache) <= budget && cache.evicted(Kind::Member) > 0, "{} of {budget}", used(&cache));
+}
+
+#[test]
 fn one_event_does_a_bounded_part_of_the_work() {
     let mut cache = cache(CacheConfig { budget_bytes: Some(1), ..CacheConfig::default() });
     apply(&mut cache, Encoding::Etf, K::GuildCreate, &crowd(1, 1000));

@@ -22,7 +22,8 @@ use crate::lock::{self, Lock};
 use crate::segments::{self, Appended, Segment, Segments};
 use crate::store::{ENTRY_BYTES_MAX, check};
 use crate::{
-    Commit, Committed, FORMAT_VERSION, LoadedRecord, LoadedShard, Location, Options, Recovery, ShardCommit, ShardKey, SyncPolicy, Usage,
+    Commit, Committed, FORMAT_VERSION, LoadedRecord, LoadedShard, Location, Options, Recovery, ShardCommit, ShardKey, SyncPolicy, TRIED,
+    Usage,
 };
 
 /// How many times its size the journal may grow to while the key-value file cannot take it over; then commits fail.
@@ -286,6 +287,10 @@ impl Embedded {
     /// Writes a row of the caller's own. On the disk, synced, when it returns.
     pub(crate) fn put_meta(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
         self.put_durably(&meta_row(name), value)
+    }
+
+    pub(crate) fn try_write(&self) -> Result<(), StoreError> {
+        self.put_meta(TRIED, b"")
     }
 
     /// Forces what was written to the disk: event segments, then the journal.

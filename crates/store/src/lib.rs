@@ -66,6 +66,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+/// The row that is written to see whether a store takes anything.
+const TRIED: &str = "tried";
+
 /// The layout that this program reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
 

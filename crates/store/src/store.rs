@@ -202,6 +202,14 @@ impl Store {
         each!(self, store => store.put_meta(name, value))
     }
 
+    /// Whether the store takes anything at the moment, as a checkpoint would be tried: a small row is written, once.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn try_write(&self) -> Result<(), StoreError> {
+        each!(self, store => store.try_write())
+    }
+
     /// Forces what was written to the disk: event segments, then the journal. PostgreSQL has done so with each commit.
     ///
     /// # Errors

@@ -171,9 +171,11 @@ async fn bot(world: &World) -> serde_json::Value {
     for _ in 0..100 {
         if let Some((200, body)) = harness::get(world.admin, "/status").await {
             let mut status: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-            return status["bots"][0].take();
+            if let Some(bot) = status["bots"].get_mut(0) {
+                return bot.take();
+            }
         }
-        // It has just been started.
+        // It has just been started, or knows of no bot yet.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("no status: {}", world.log_text());

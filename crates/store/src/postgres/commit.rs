@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_postgres::types::{ToSql, Type};
@@ -12,7 +13,7 @@ use super::log::{Appended, Segment, Shard};
 use super::work::{Manner, Work, chunks};
 use super::{Inner, LOAD_PATIENCE, Postgres, ROW_PATIENCE, lock, tables};
 use crate::store::check;
-use crate::{Commit, Committed, ShardKey, StoreError};
+use crate::{Commit, Committed, ShardKey, StoreError, TRIED};
 
 /// Reads what a commit has to know of shards into memory.
 pub(super) async fn know(inner: &Inner, conn: &Conn, keys: &[ShardKey]) -> Result<(), Fault> {
@@ -318,15 +319,30 @@ impl Postgres {
 
     pub(crate) fn write_ledger(&self, bot: u64, bytes: &[u8]) -> Result<(), StoreError> {
         let sql = "INSERT INTO ledgers (bot_id, value) VALUES ($1, $2) ON CONFLICT (bot_id) DO UPDATE SET value = excluded.value";
-        self.put(sql, (Box::new(bot.cast_signed()), Type::INT8), bytes)
+        self.put(sql, (Box::new(bot.cast_signed()), Type::INT8), bytes, ROW_PATIENCE)
     }
 
     pub(crate) fn put_meta(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
-        let sql = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-        self.put(sql, (Box::new(name.to_owned()), Type::TEXT), value)
+        self.put_meta_within(name, value, ROW_PATIENCE)
     }
 
-    fn put(&self, sql: &'static str, key: (Box<dyn ToSql + Sync + Send>, Type), value: &[u8]) -> Result<(), StoreError> {
+    /// Once, as a checkpoint is: the store's thread has others to serve.
+    pub(crate) fn try_write(&self) -> Result<(), StoreError> {
+        self.put_meta_within(TRIED, b"", Duration::ZERO)
+    }
+
+    fn put_meta_within(&self, name: &str, value: &[u8], patience: Duration) -> Result<(), StoreError> {
+        let sql = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        self.put(sql, (Box::new(name.to_owned()), Type::TEXT), value, patience)
+    }
+
+    fn put(
+        &self,
+        sql: &'static str,
+        key: (Box<dyn ToSql + Sync + Send>, Type),
+        value: &[u8],
+        patience: Duration,
+    ) -> Result<(), StoreError> {
         let inner = self.inner.clone();
         let value = value.to_vec();
         self.run(async move {
@@ -339,7 +355,7 @@ impl Postgres {
                     conn.batch("COMMIT").await
                 })
             };
-            inner.patiently(ROW_PATIENCE, put).await
+            inner.patiently(patience, put).await
         })
     }
 }

@@ -125,9 +125,12 @@ impl Drop for Waiting {
         let (inner, lane) = (self.inner.clone(), self.lane);
         match (self.sent.take(), tokio::runtime::Handle::try_current()) {
             (Some(conn), Ok(runtime)) => drop(runtime.spawn(async move {
-                // Whatever it says, nothing is before it any more.
-                drop(conn.query("SELECT 1", &[]).await);
-                inner.moved(lane);
+                match conn.query("SELECT 1", &[]).await {
+                    // Nothing is before it any more.
+                    Ok(_) => inner.moved(lane),
+                    // Several in a row may take longer than one may. What is asked next gets a connection of its own.
+                    Err(_) => inner.lose(lane, &conn).await,
+                }
                 inner.lanes[lane].waiting.fetch_sub(1, Ordering::Relaxed);
             })),
             _ => drop(inner.lanes[lane].waiting.fetch_sub(1, Ordering::Relaxed)),
@@ -714,6 +717,16 @@ impl Inner {
 
     fn moved(&self, lane: usize) {
         self.lanes[lane].moved_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// Forgets a connection that does not answer.
+    async fn lose(&self, at: usize, conn: &Arc<Conn>) {
+        let lane = &self.lanes[at];
+        let mut slot = lane.slot.lock().await;
+        if slot.conn.as_ref().is_some_and(|held| Arc::ptr_eq(held, conn)) {
+            slot.conn = None;
+            lane.open.store(false, Ordering::Relaxed);
+        }
     }
 
     async fn conn(&self, at: usize) -> Result<Arc<Conn>, Fault> {

@@ -27,9 +27,6 @@ const COMMIT_BYTES: usize = 64 << 20;
 /// Reads that may wait; the hub asks for few at a time per group.
 const READS_QUEUED: usize = 4_096;
 
-/// What is written to see whether the store takes anything.
-const TRIED: &str = "tried";
-
 /// One shard's part of a checkpoint, encoded on the store's thread.
 #[derive(Debug)]
 pub struct ShardPart {
@@ -223,7 +220,7 @@ fn write(store: &Store, stats: &KeeperStats, mut jobs: mpsc::UnboundedReceiver<J
                 let began = Instant::now();
                 parts.iter_mut().for_each(ShardPart::merge);
                 let (located, failed) = match parts.is_empty() {
-                    true => (Located::new(), store.put_meta(TRIED, b"").err().map(|error| (0, error))),
+                    true => (Located::new(), store.try_write().err().map(|error| (0, error))),
                     false => commit_all(&parts, COMMIT_BYTES, |parts| commit(store, stats, parts)),
                 };
                 stats.busy_us.fetch_add(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);

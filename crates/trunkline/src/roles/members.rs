@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -244,6 +244,7 @@ pub fn start(shared: &Shared, bot: u64, name: &str, mode: Members, shards: &[(Sh
         next: 0,
         shards: shards.iter().map(|(shard, stats)| (shard.index, Standing::new(*shard, stats.clone()))).collect(),
         told_at: None,
+        own_user: Arc::default(),
     };
     shared.members.0.write().unwrap_or_else(PoisonError::into_inner).insert(bot, Handle { mode, asks, dropped: dropped.clone() });
     tokio::spawn(task.run(news, asked));
@@ -294,6 +295,8 @@ struct Task {
     next: u64,
     shards: BTreeMap<u32, Standing>,
     told_at: Option<Time>,
+    /// The bot itself, as a USER_UPDATE told last.
+    own_user: Arc<Mutex<Option<Arc<Event>>>>,
 }
 
 impl Task {
@@ -355,16 +358,7 @@ impl Task {
                 self.requests.step(Input::GuildGone { guild }, now, out);
             }
             News::GuildAway { guild } => self.requests.step(Input::GuildAway { guild }, now, out),
-            News::OwnUser(event) => {
-                let (looker, bot) = (self.looker.clone(), self.bot);
-                tokio::spawn(async move {
-                    let told = looker.on_all(bot, move |cache| drop(cache.apply(event.kind, event.value(), &event.body))).await;
-                    if let Err(error) = told {
-                        // READY and the own member's updates tell it too.
-                        tracing::debug!(%bot, "not every shard was told that the bot's own user has changed: {error}");
-                    }
-                });
-            }
+            News::OwnUser(event) => self.tell_own_user(event),
             News::Joined { guild, user } => self.requests.step(Input::Joined { guild, user }, now, out),
             News::Chunk(event) => {
                 let d = event.value();
@@ -402,6 +396,28 @@ impl Task {
                 tracing::info!(bot = %self.bot, guild, "Discord limits member requests: asking again in {seconds} s");
                 self.requests.step(Input::RateLimited { nonce: nonce.as_deref(), guild, retry_after }, now, out);
             }
+        }
+    }
+
+    /// Every shard but the one that was told by Discord gets the bot's own user as it is now: of two changes in a row a shard that is slow to hear of
+    /// the first one is told the second.
+    fn tell_own_user(&self, event: Arc<Event>) {
+        let from = event.shard;
+        *self.own_user.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
+        for shard in self.shards.values().map(|standing| standing.shard).filter(|shard| *shard != from) {
+            let (looker, latest) = (self.looker.clone(), self.own_user.clone());
+            tokio::spawn(async move {
+                let told = looker.on_shard(shard, move |cache| {
+                    let event = latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    if let Some(event) = event {
+                        cache.apply(event.kind, event.value(), &event.body);
+                    }
+                });
+                if let Err(error) = told.await {
+                    // Its next READY tells it, and so do the updates of the own member.
+                    tracing::debug!(bot = %shard.bot, shard = shard.index, "the bot's own user has changed, and the shard could not be told: {error}");
+                }
+            });
         }
     }
 

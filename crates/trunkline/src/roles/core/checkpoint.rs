@@ -40,23 +40,24 @@ impl CoreState {
         if self.writing || self.retry_at.is_some_and(|at| self.clock.now() < at) {
             return;
         }
-        // The rows of a whole cache take the core a while to make (0.3 s of 380 000 members): not for a store that is still away.
-        if self.retry_at.is_some() && !self.finishing && self.shards.iter().any(|shard| !shard.forgotten && shard.unsaved.is_whole()) {
-            self.checkpoint_due = true;
-            self.writing = true;
-            self.keeper.commit(Vec::new(), self.answers.clone());
-            return;
-        }
         // What is on its way does not wait behind a checkpoint.
         self.flush();
         self.checkpoint_due = false;
         let mut parts = Vec::new();
         let mut idle = Vec::new();
         let mut whole_bytes = 0;
+        let (failing, mut held_back) = (self.retry_at.is_some() && !self.finishing, false);
         for (index, shard) in self.shards.iter_mut().enumerate().filter(|(_, shard)| !shard.forgotten) {
             if shard.unsaved.is_whole() && whole_bytes >= WHOLE_BYTES && !self.finishing {
                 // It stands at an earlier position for a moment; its turn is the next checkpoint.
                 self.checkpoint_due = true;
+                continue;
+            }
+            if shard.unsaved.is_whole() && failing {
+                // The rows of a whole cache take the core a while to make (0.3 s of 380 000 members): not for a store that may still be away. What
+                // has changed need not be remembered meanwhile.
+                drop(shard.cache.take_changes());
+                held_back = true;
                 continue;
             }
             shard.since_checkpoint = 0;
@@ -106,9 +107,13 @@ impl CoreState {
             // Nothing changed since the last one: what is on disk is this checkpoint.
             self.side.with_hub(now, &mut self.up, |hub, out| hub.stored(slot, &[], now, out));
         }
-        if parts.is_empty() {
+        if held_back {
+            self.checkpoint_due = true;
+        }
+        if parts.is_empty() && !held_back {
             self.written_at = now;
         } else {
+            // Without parts it is only tried whether the store takes anything.
             self.writing = true;
             self.keeper.commit(parts, self.answers.clone());
         }
